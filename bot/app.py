@@ -61,18 +61,19 @@ from bot.notify import Courier
 from bot.pictures import addresses as pictures
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.run import Patience, Signal, SignalKind
-from bot.records import pauses, runs
+from bot.records import pauses, runs, sensitive_config
 from bot.records.audit.anchors import private_pem
 from bot.records.audit.keys import FILE, InstallationKey, SigningKeyRefused, keep_files, settle_key
 from bot.records.branch_record import RecordStore
 from bot.records.database import keep_private, migrate, reading
+from bot.records.github_answers import GitHubMemory
 from bot.records.replicas import living
 from bot.replicas import Heartbeat, HeartbeatRhythm, NameTaken
 from bot.retention import Retention
 from bot.safety.admission_facts import AdmissionReader
 from bot.safety.budgets import Overruns
 from bot.safety.config_check import ConfigWatch
-from bot.safety.config_in_force import ConfigInForce
+from bot.safety.config_in_force import ConfigInForce, counting_sections, with_sections
 from bot.safety.flag_sync import FlagSync
 from bot.safety.gate_reporter import GateReporter
 from bot.safety.records_branch import RecordsBranch
@@ -151,7 +152,8 @@ class Bot:
         self.read_only = reading(self.records)
         self.registry = CollectorRegistry()
         self.github = found.github
-        self.introduction = Introduction(self.github, settings)
+        memory = GitHubMemory(self.records, settings.github_app_id, clock)
+        self.introduction = Introduction(self.github, settings, memory)
         self.meter = RequestMeter(self.records, clock, lambda: str(ULID()).lower())
         self.github.meter(self.meter)
         self.signing_key = InstallationKey()
@@ -191,7 +193,7 @@ class Bot:
             code=self.engine.code,
             counted=lambda living: self.github.pace(1 / living),
         )
-        self.served = Served(self.github, clock)
+        self.served = Served(self.github, clock, memory)
         self.watch = ActivityWatch(
             self.records,
             served=self.served.readable,
@@ -368,6 +370,7 @@ class Bot:
                     "Stop it, or give each process a name of its own.",
                 )
             ) from taken
+        await self.served.recall()
         await self.introduction.begin()
         await self.engine.launch()
 
@@ -635,7 +638,9 @@ class Bot:
     async def _self_work(self, repository: Repository) -> AgentFlags:
         async with self.read_only.connect() as conn:
             pause = await pauses.in_force(conn, repository.id, SELF_WORK)
-        return told(pause, (await self.config.of(repository)).config.self_work)
+            approved = await sensitive_config.in_force(conn, repository.id)
+        # How long a pause lasts is protected, so what counts of it is known without GitHub.
+        return told(pause, with_sections(Config(), counting_sections(approved)).self_work)
 
     async def _about(self, trigger: Trigger) -> dict[str, Any]:
         """The ids that every line of a Run carries, in whatever life of whichever replica."""

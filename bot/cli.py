@@ -12,7 +12,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -347,10 +347,11 @@ def setup(github: str | None, url: str | None, prints: bool, propose: str | None
     async def look() -> None:
         settings = load_settings()
         async with github_of(settings) as client:
-            await look_around(client, settings, propose)
+            await look_around(client, settings, propose, is_new=is_new)
 
+    is_new = is_nothing_set(os.environ)
     try:
-        if is_nothing_set(os.environ):
+        if is_new:
             around = server_settings(load_setup_settings(), github=github, url=url)
             data = None if prints else around.playbooks_data
             asyncio.run(register(around, data))
@@ -396,6 +397,59 @@ def doctor(as_json: bool) -> None:
         if finding.remedy:
             click.echo(f"      → {finding.remedy}")
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@main.command()
+@click.argument("repository", metavar="OWNER/SCRATCH")
+@click.option("--again", metavar="OWNER/SCRATCH", help="The name once more; asked for without it.")
+@click.option("--every", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="s.")
+@click.option(
+    "--patience", type=click.FloatRange(min=1), default=900.0, show_default=True,
+    help="Seconds that anything may take.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="A JSON list on standard output.")
+def rehearse(
+    repository: str, again: str | None, every: float, patience: float, as_json: bool
+) -> None:
+    """Play break, /revert, /bisect and a pause in a repository made for it: what differs?
+
+    Needs the running bot, and GH_TOKEN of a person. Exit code: 0 all is as assumed, 1 something
+    differed or was refused, 2 nothing was begun.
+    """
+    from bot.rehearsal.rehearsal import NotBegun
+    from bot.rehearsal.rehearsal import rehearse as play
+
+    settings = _settings()
+    if again is None and sys.stdin.isatty():
+        again = click.prompt("It is written to. Its name once more", default="")
+    if again != repository:
+        _fail(f"Nothing is touched unless it is named twice: --again {repository}", code=2)
+    by_person = os.environ.get("GH_TOKEN") or os.environ.get("GITHUB_TOKEN")
+    say = partial(click.echo, err=True)
+    work = play(settings, repository, by_person, every=every, patience=patience, say=say)
+    try:
+        found = asyncio.run(_until_stopped(work))
+    except NotBegun as refusal:
+        _fail(f"{refusal} {refusal.remedy}".strip(), code=2)
+    except asyncio.CancelledError:
+        _fail("It was stopped, and what it had begun is cleaned up.")
+    if as_json:
+        click.echo(json.dumps([each.model_dump() for each in found], indent=2, sort_keys=True))
+    marks = {"as assumed": "ok      ", "differed": "DIFFERS ", "refused": "REFUSED "}
+    for each in () if as_json else found:
+        took = "" if each.seconds is None else f" ({each.seconds:.1f} s)"
+        click.echo(f"{marks.get(each.outcome, 'not done')}  {each.part}: {each.what}{took}")
+        if each.remedy:
+            click.echo(f"          → {each.remedy}")
+    sys.exit(0 if all(each.outcome == "as assumed" for each in found) else 1)
+
+
+async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """Work until somebody stops it; what it does at its end is done all the same."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    return await task
 
 
 @main.group()

@@ -190,13 +190,13 @@ async def _port(settings: Settings) -> DoctorFinding:
         free_port(host, port)
     except InvalidSettings as refused:
         near = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared
-        if await _answers(f"http://{near}:{port}"):
+        if await answers(f"http://{near}:{port}"):
             return _good("port", _RUNS)
         return _of(refused.faults[0])
     return _good("port", f"{port} is free")
 
 
-async def _answers(bot: str) -> bool:
+async def answers(bot: str) -> bool:
     """Whether a bot answers at an address; asked once."""
     try:
         async with (
@@ -367,7 +367,7 @@ async def _hook(settings: Settings, github: GitHub) -> list[DoctorFinding]:
         findings.append(_wrong_hook(target, ours))
     elif settings.playbooks_url is not None and target.rstrip("/") != ours:
         findings.append(_wrong_hook(target, ours))
-    elif settings.playbooks_url is not None and not await _answers(settings.playbooks_url):
+    elif settings.playbooks_url is not None and not await answers(settings.playbooks_url):
         what = f"nothing of the bot answers at {settings.playbooks_url}."
         remedy = "Start the bot, and have its proxy or tunnel lead to PLAYBOOKS_HOST and _PORT."
         findings.append(_bad("webhooks", what, remedy))

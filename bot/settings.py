@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import getpass
 import json
 import os
 import re
@@ -336,7 +335,7 @@ def _why_unreadable(path: Path, error: OSError | ValueError) -> tuple[str, str]:
     if not isinstance(error, PermissionError):
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         return f"names a file that cannot be read: {reason}.", f"Name one that can: {path}"
-    us = getpass.getuser()
+    us = _name_of(os.geteuid())
     try:
         found = path.stat()
         owner, mode = _name_of(found.st_uid), stat.filemode(found.st_mode)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import pwd
 import socket
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bot.settings import InvalidSettings, Settings, load_settings
+from bot.wiring.readings import read_settings
+from fakegithub.access.credentials import new_key_pair
 
 NEEDED = {
     "GITHUB_APP_ID": "7",
     "GITHUB_PRIVATE_KEY": "key-that-is-secret",
     "GITHUB_WEBHOOK_SECRET": "hook-that-is-secret",
 }
+
+
+PEM, PUBLIC = new_key_pair()
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +106,82 @@ def test_a_value_may_come_from_a_file(environment: pytest.MonkeyPatch, tmp_path:
     environment.delenv("GITHUB_PRIVATE_KEY")
     environment.setenv("GITHUB_PRIVATE_KEY_PATH", str(key))
     assert load_settings().github_private_key.get_secret_value() == "from the file"
+
+
+def _base64(pem: str) -> str:
+    return base64.b64encode(pem.encode()).decode()
+
+
+KEY_FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "with \\n for line breaks": lambda pem: pem.replace("\n", "\\n"),
+    "quoted, with \\n": lambda pem: '"' + pem.strip().replace("\n", "\\n") + '"',
+    "with CR LF": lambda pem: pem.replace("\n", "\r\n"),
+    "on one line": lambda pem: pem.replace("\n", " "),
+    "base64": _base64,
+    "base64 in lines": lambda pem: "\n".join(textwrap.wrap(_base64(pem), 76)),
+}
+
+
+@pytest.mark.parametrize("form", KEY_FORMS)
+@pytest.mark.parametrize("way", ["the variable", "a file"])
+def test_a_private_key_is_read_in_whatever_form_it_comes(
+    environment: pytest.MonkeyPatch, tmp_path: Path, form: str, way: str
+) -> None:
+    given = KEY_FORMS[form](PEM)
+    if way == "a file":
+        key = tmp_path / "key"
+        key.write_bytes(given.encode())
+        environment.delenv("GITHUB_PRIVATE_KEY")
+        environment.setenv("GITHUB_PRIVATE_KEY_PATH", str(key))
+    else:
+        environment.setenv("GITHUB_PRIVATE_KEY", given)
+    environment.setenv("PLAYBOOKS_DATA", str(tmp_path / "data"))
+    assert read_settings(load_settings(), only_look=True).github
+
+
+@pytest.mark.parametrize("wrong", [PUBLIC, "ssh-rsa AAAA", _base64("nothing"), PEM[:-100]])
+def test_what_is_no_private_key_is_named_and_never_repeated(
+    environment: pytest.MonkeyPatch, tmp_path: Path, wrong: str
+) -> None:
+    environment.setenv("GITHUB_PRIVATE_KEY", wrong)
+    environment.setenv("PLAYBOOKS_DATA", str(tmp_path / "data"))
+    with pytest.raises(InvalidSettings) as caught:
+        read_settings(load_settings(), only_look=True)
+    [fault] = caught.value.faults
+    assert fault.name == "GITHUB_PRIVATE_KEY"
+    assert "RSA private key in PEM form" in fault.what
+    assert wrong[:60] not in str(fault)
+
+
+@pytest.fixture
+def somebody_else() -> Iterator[Path]:
+    """A folder that everybody may enter, seen by somebody who owns nothing in it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, us = Path(name), os.geteuid()
+        folder.chmod(0o755)
+        (folder / "shut").mkdir(mode=0o700)
+        for file in (folder / "key.pem", folder / "shut" / "key.pem"):
+            file.write_text(PEM)
+            file.chmod(0)
+        if us == 0:
+            os.seteuid(65_534)
+        yield folder
+        os.seteuid(us)
+
+
+def test_whose_a_file_is_that_this_user_may_not_read_stands_beside_it(
+    environment: pytest.MonkeyPatch, somebody_else: Path
+) -> None:
+    environment.delenv("GITHUB_PRIVATE_KEY")
+    environment.setenv("GITHUB_PRIVATE_KEY_PATH", str(somebody_else / "key.pem"))
+    us = pwd.getpwuid(os.geteuid()).pw_name
+    said = _fault()
+    assert "it belongs to" in said
+    assert f"this is {us}. Give it to {us}: chown {us} " in said
+    if us == "nobody":
+        environment.setenv("GITHUB_PRIVATE_KEY_PATH", str(somebody_else / "shut" / "key.pem"))
+        assert f"in a folder that {us} may not enter" in _fault()
 
 
 def test_the_variable_itself_wins_over_its_file(

@@ -26,6 +26,8 @@ READ_EVERY = timedelta(minutes=5)
 """How long a right that was taken away may still show pages."""
 BELIEVED_FOR = timedelta(hours=1)
 """How long what GitHub said last holds while GitHub cannot be asked."""
+_PATIENCE_S = 3.0
+"""Seconds that a page waits for what GitHub says, where what it said last may hold."""
 _AT_ONCE = 8
 
 Served = Callable[[], Awaitable[Sequence[Repository]]]
@@ -119,11 +121,13 @@ class VisitorPermissions:
         roles = {int(key): role for key, role in session.roles.items()}
         as_of = None
         if session.read_at is None or now - session.read_at > READ_EVERY:
+            is_believed = session.read_at is not None and now - session.read_at <= BELIEVED_FOR
             try:
-                roles = dict(await self._read(session))
-            except (Passing, GitHubError) as fault:
+                async with asyncio.timeout(_PATIENCE_S if is_believed else None):
+                    roles = dict(await self._read(session))
+            except (Passing, GitHubError, TimeoutError) as fault:
                 log.warning("rights cannot be read", login=session.login, why=str(fault))
-                if session.read_at is None or now - session.read_at > BELIEVED_FOR:
+                if not is_believed:
                     raise Unknown(str(fault)) from fault
                 as_of = session.read_at
         repositories = {each.id: each for each in await self._repositories()}

@@ -7,12 +7,14 @@ be read is tried again after a while that grows, and named in `/readyz` meanwhil
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
+from pydantic import ValidationError
 
 from bot.errors import Passing
 from bot.github.client import GitHub
@@ -26,6 +28,7 @@ from bot.github.errors import (
     in_words,
 )
 from bot.github.models import Installation
+from bot.records.github_answers import GitHubMemory
 from bot.triggers import Repository
 
 log = structlog.get_logger(__name__)
@@ -40,6 +43,8 @@ LONGEST_REST = timedelta(minutes=15)
 """How long one that cannot be read is left alone at most; a minute at first, then doubling."""
 SLOW_S = 5.0
 """Seconds that a look waits for the others once something is known."""
+RECALLED_S = 2.0
+"""Seconds for which GitHub may still name others than were known before this process began."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +67,37 @@ class Served:
     """The repositories as GitHub named them a short while ago.
 
     Clients ask here before each request is answered, so nobody waits for GitHub once something is
-    known, and an outage of GitHub leaves the last lists in force.
+    known, and an outage of GitHub leaves the last lists in force; also across a start.
     """
 
-    def __init__(self, github: GitHub, clock: Callable[[], datetime]) -> None:
-        """Ask `github`; `clock` tells the time (UTC)."""
+    def __init__(
+        self,
+        github: GitHub,
+        clock: Callable[[], datetime],
+        memory: GitHubMemory | None = None,
+    ) -> None:
+        """Ask `github`; `clock` tells the time (UTC); `memory` outlives this process."""
         self._github = github
         self._clock = clock
+        self._memory = memory
+        self._recalled_until = 0.0
         self._known: dict[int, tuple[Repository, ...]] = {}
         self._unreadable: dict[int, UnreadableInstallation] = {}
         self._at: datetime | None = None
         self._fresh = FRESH
         self._asking: asyncio.Task[None] | None = None
         self._reading: dict[int, asyncio.Task[None]] = {}
+
+    async def recall(self) -> None:
+        """Take what was known before this process began, until GitHub names it anew."""
+        if self._memory is None:
+            return
+        for key, said in (await self._memory.installations()).items():
+            try:
+                self._known[key] = tuple(Repository.model_validate(each) for each in said)
+            except (ValidationError, TypeError) as error:
+                log.warning("what another release kept cannot be read", why=str(error))
+        self._recalled_until = time.monotonic() + RECALLED_S
 
     async def served(self) -> Sequence[Repository]:
         """Return the repositories; waits for GitHub only where none is known yet.
@@ -88,6 +111,8 @@ class Served:
                 self._asking = asyncio.create_task(self._ask(), name="installations")
             if not any(self._known.values()):
                 await asyncio.shield(self._asking)
+            elif self._at is None and (left := self._recalled_until - time.monotonic()) > 0:
+                await asyncio.wait([self._asking], timeout=left)
         return [each for repositories in self._known.values() for each in repositories]
 
     async def readable(self) -> Sequence[Repository]:
@@ -149,8 +174,7 @@ class Served:
         else:
             here = {each.id for each in installed if each.suspended_at is None}
             for key in (self._known.keys() | self._unreadable.keys()) - here:
-                self._known.pop(key, None)
-                self._unreadable.pop(key, None)
+                await self._forget(key)
             await self._read_all([each for each in installed if each.id in here])
         requests = 1 + sum(1 + len(known) // 100 for known in self._known.values())
         self._fresh = min(max(FRESH, FRESH * requests / REQUESTS_A_MINUTE), STALE)
@@ -186,15 +210,23 @@ class Served:
         try:
             found = tuple([each async for each in self._github.installations.repositories(key)])
         except NotInstalled:
-            self._known.pop(key, None)
-            self._unreadable.pop(key, None)
+            await self._forget(key)
         except Exception as error:
-            self._put_off(key, error)
             if isinstance(error, Suspended):
-                self._known.pop(key, None)
+                await self._forget(key)
+            self._put_off(key, error)
         else:
             self._unreadable.pop(key, None)
             self._known[key] = found
+            if self._memory is not None:
+                said = [each.model_dump(mode="json") for each in found]
+                await self._memory.keep_installation(key, said)
+
+    async def _forget(self, key: int) -> None:
+        self._known.pop(key, None)
+        self._unreadable.pop(key, None)
+        if self._memory is not None:
+            await self._memory.keep_installation(key, None)
 
     def _put_off(self, key: int, error: Exception) -> None:
         before = self._unreadable.get(key)

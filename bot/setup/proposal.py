@@ -386,11 +386,14 @@ async def open_proposal(client: RepositoryClient, text: str) -> PullRequest:
     tree = await client.git.publish_tree(await client.git.tree_of(head), [change])
     title = "Configure Incident Playbooks"
     ours = await client.git.branch(BRANCH)
-    if ours is None:
-        await client.git.ensure_commit_on_branch(
+    if ours is not None:
+        sha = ours.sha
+    else:
+        made = await client.git.ensure_commit_on_branch(
             BRANCH, key="setup", tree=tree, parents=[head], message=title, new_branch=True,
             look_first=False,
         )  # fmt: skip
+        sha = made.sha
     return await client.pulls.ensure_pull_request(
         head=BRANCH,
         base=branch,
@@ -401,6 +404,8 @@ async def open_proposal(client: RepositoryClient, text: str) -> PullRequest:
             "Its protected parts (such as `founder` and `bisect`) count once a Founder says so: "
             "the check `playbooks config` has the command."
         ),
+        # One that was closed or merged before, and whose branch is gone, is none of this.
+        commit=sha,
         look_first=True,
     )
 

@@ -19,6 +19,7 @@ from bot.triggers import Repository
 from bot.wiring.readings import port_fault
 
 _MOST_REPOSITORIES = 100
+_LOOK_EVERY_S = 2.0
 
 
 async def register(around: ServerSettings, data: Path | None) -> None:
@@ -52,13 +53,16 @@ async def register(around: ServerSettings, data: Path | None) -> None:
         await site.close()
 
 
-async def look_around(github: GitHub, settings: Settings, only: str | None) -> None:
+async def look_around(
+    github: GitHub, settings: Settings, only: str | None, *, is_new: bool = False
+) -> None:
     """Show what is proposed to each repository, and open what is wanted.
 
     Args:
         github: as the App.
         settings: of the App.
         only: `owner/name` of one repository, which gets its proposal unasked.
+        is_new: the App was registered a moment ago: wait until it is installed.
 
     Raises:
         SetupRefused: the App is not installed there.
@@ -73,10 +77,13 @@ async def look_around(github: GitHub, settings: Settings, only: str | None) -> N
     repositories = await proposal.installed_repositories(github, _MOST_REPOSITORIES)
     if not repositories:
         app = await github.ourselves.app()
-        raise SetupRefused(
-            f"Install it: {github.addresses.web}/apps/{app.slug}/installations/new, then run this "
-            "again."
-        )
+        page = f"{github.addresses.web}/apps/{app.slug}/installations/new"
+        if not is_new:
+            raise SetupRefused(f"Install it: {page}, then run this again.")
+        click.echo(f"Install it in the browser, and choose repositories:\n\n  {page}\n", err=True)
+    while not repositories:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        repositories = await proposal.installed_repositories(github, _MOST_REPOSITORIES)
     for each in repositories:
         await _propose(github, settings, each, unasked=False)
 

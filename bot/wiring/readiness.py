@@ -7,8 +7,6 @@ asked for meanwhile is put off; deliveries that GitHub could not hand over are a
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sqlite3
 import tempfile
 import time
@@ -20,6 +18,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 import structlog
 from aiohttp import web
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.errors import Passing
@@ -27,6 +26,7 @@ from bot.github.client import GitHub
 from bot.github.models import App
 from bot.intake.event_payloads import OurApp
 from bot.intake.http.problems import put_off
+from bot.records.github_answers import GitHubMemory
 from bot.records.outages import DatabaseAway, in_public, passing
 from bot.settings import InvalidSettings, Settings
 from bot.wiring.readings import ClockWrong, ask_who
@@ -171,8 +171,6 @@ def _write(folder: Path) -> None:
         file.flush()
 
 
-_APP_FILE = "app.json"
-"""In the data folder: the App as GitHub described it last."""
 _FIRST_LOOK_S = 3.0
 _LOOK_AGAIN_S = (1.0, 30.0)
 
@@ -184,11 +182,10 @@ class Introduction:
     days, and they are asked for as soon as it says.
     """
 
-    def __init__(self, github: GitHub, settings: Settings) -> None:
-        """Prepare; GitHub is asked by `begin`."""
-        self._github = github
+    def __init__(self, github: GitHub, settings: Settings, memory: GitHubMemory) -> None:
+        """Prepare; GitHub is asked by `begin`, and what it said last is in `memory`."""
+        self._github, self._memory = github, memory
         self._id, self._api = settings.github_app_id, settings.github_api_url
-        self._file = settings.playbooks_data / _APP_FILE
         self._fault: str | None = None
         self._is_sure = False
         self.known = asyncio.Event()
@@ -208,7 +205,7 @@ class Introduction:
         except (TimeoutError, Passing, ClockWrong) as error:
             self._fault = str(error) if isinstance(error, ClockWrong) else _SILENT
             log.warning("GitHub cannot be worked with yet; trying again", why=str(error))
-            self._remember()
+            await self._remember()
 
     async def run(self) -> None:
         """Ask until GitHub has said who we are."""
@@ -233,25 +230,17 @@ class Introduction:
         app = await ask_who(self._github, self._id, self._api)
         self._is_sure, self._fault = True, None
         self._introduce(app)
-        kept = json.dumps({"id": app.id, "slug": app.slug, "name": app.name})
-        await asyncio.to_thread(_write_privately, self._file, kept)
+        await self._memory.keep_app({"id": app.id, "slug": app.slug, "name": app.name})
 
-    def _remember(self) -> None:
-        with suppress(OSError, ValueError):
-            app = App.model_validate_json(self._file.read_bytes())
-            if app.id == self._id and app.slug:
-                self._github.ourselves.remember(app)
-                self._introduce(app)
+    async def _remember(self) -> None:
+        with suppress(ValidationError):
+            app = App.model_validate(await self._memory.app())
+            self._github.ourselves.remember(app)
+            self._introduce(app)
 
     def _introduce(self, app: App) -> None:
         self.us = OurApp(id=app.id, slug=app.slug)
         self.known.set()
-
-
-def _write_privately(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(text)
 
 
 _SILENT = "GitHub does not answer"

@@ -8,9 +8,11 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -258,3 +260,63 @@ def test_the_manifest_asks_for_what_the_code_needs() -> None:
     manifest = yaml.safe_load((ROOT / "app.yml").read_text())
     assert manifest["default_permissions"] == PERMISSIONS
     assert sorted(manifest["default_events"]) == sorted(EVENTS)
+
+
+def test_a_configuration_is_checked_with_the_line_and_what_is_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "playbooks.yml"
+    file.write_text("checks: {smoke: [unit]}\n")
+    done = playbooks("config", "check", file)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"{file} is valid.")
+    file.write_text("checks: {smoke: [unit]}\nbisect: {trials: many}\n")
+    done = playbooks("config", "check", file)
+    assert done.returncode == 1
+    assert "line 2" in done.stderr
+    assert "bisect.trials" in done.stderr
+    done = playbooks("config", "check", tmp_path / "none.yml")
+    assert done.returncode == 1
+    assert "cannot be read: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[str]]]:
+    """A service that takes messages as JSON, and what it was sent."""
+    taken: list[str] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200 if self.path == "/good" else 500)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"json://127.0.0.1:{server.server_port}", taken
+    server.shutdown()
+    thread.join()
+
+
+def test_notifications_are_tried_out_and_each_address_is_told_apart(
+    hook: tuple[str, list[str]],
+) -> None:
+    address, taken = hook
+    three = {"GITHUB_APP_ID": "7", "GITHUB_PRIVATE_KEY": "not looked at",
+             "GITHUB_WEBHOOK_SECRET": "s"}  # fmt: skip
+    addresses = f"{address}/good team={address}/bad?token=secret"
+    done = playbooks("notify", "test", **three, NOTIFY_URLS=addresses)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines() == [
+        "address 1 (founder, json): took the message",
+        "address 2 (team, json): did not take it: check the address and network",
+    ]
+    assert len(taken) == 2
+    assert "secret" not in done.stdout + done.stderr
+    done = playbooks("notify", "test", **three, NOTIFY_URLS=f"{address}/good")
+    assert done.returncode == 0
+    done = playbooks("notify", "test", **three)
+    assert done.returncode == 1
+    assert "names no address" in done.stderr

@@ -41,6 +41,15 @@ api_tokens = sa.Table(
     sa.Column("revoked_at", Moment),
 )
 
+# What GitHub said last of the App and of each installation, for a start while it is away.
+github_answers = sa.Table(
+    "github_answers",
+    metadata,
+    sa.Column("about", sa.Text, primary_key=True),
+    sa.Column("said", sa.JSON, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)
+
 notifications = sa.Table(
     "notifications",
     metadata,
