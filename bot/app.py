@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from aiohttp import web
@@ -38,7 +38,7 @@ from bot.engine import HINT_EVERY, Engine, Observer, Stuck
 from bot.engine.storage import ENGINE_FILE
 from bot.errors import Passing
 from bot.github.client import GitHub
-from bot.github.errors import GitHubError
+from bot.github.errors import GitHubError, Unavailable
 from bot.github.served import Served
 from bot.github.transport.redaction import keep_secret
 from bot.intake.activity import ActivityWatch
@@ -100,6 +100,8 @@ from bot.wiring.readiness import Introduction, Readiness, RightOfWay, WaitingRoo
 from bot.wiring.readings import free_port, port_fault, read_settings
 
 log = structlog.get_logger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 RUN = "trigger"
 SETTLE = "settle"
@@ -152,8 +154,9 @@ class Bot:
         self.read_only = reading(self.records)
         self.registry = CollectorRegistry()
         self.github = found.github
-        memory = GitHubMemory(self.records, settings.github_app_id, clock)
-        self.introduction = Introduction(self.github, settings, memory)
+        self.memory = GitHubMemory(self.records, settings.github_app_id, clock)
+        self.listening_since = clock()
+        self.introduction = Introduction(self.github, settings, self.memory)
         self.meter = RequestMeter(self.records, clock, lambda: str(ULID()).lower())
         self.github.meter(self.meter)
         self.signing_key = InstallationKey()
@@ -193,7 +196,7 @@ class Bot:
             code=self.engine.code,
             counted=lambda living: self.github.pace(1 / living),
         )
-        self.served = Served(self.github, clock, memory)
+        self.served = Served(self.github, clock, self.memory)
         self.watch = ActivityWatch(
             self.records,
             served=self.served.readable,
@@ -370,6 +373,7 @@ class Bot:
                     "Stop it, or give each process a name of its own.",
                 )
             ) from taken
+        self.listening_since = await self.memory.listening_since()
         await self.served.recall()
         await self.introduction.begin()
         await self.engine.launch()
@@ -536,6 +540,7 @@ class Bot:
             watch=self.watch,
             stir=self.hinting.moved,
             cannot_keep=self.readiness.hindrance,
+            listening_since=self.listening_since,
             every=self._look_for_missed,
         )
 
@@ -591,7 +596,7 @@ class Bot:
                 records=self.records,
                 read_only=self.read_only,
                 served=self.served.served,
-                role_of=roles_from(self.github),
+                role_of=self._at_once(roles_from(self.github)),
                 flow=flow,
                 inbox=self.inbox,
                 accept=self.accepting.begin,
@@ -602,9 +607,11 @@ class Bot:
                     self.config,
                     self.scraper.hindrance,
                 ).preview,
-                anchors=AnchorsInGit(self.github).read,
-                config_of=self._config_in_force,
-                founders_of=founders_from(self.github, self.config, settings.playbooks_founders),
+                anchors=self._at_once(AnchorsInGit(self.github).read),
+                config_of=self._at_once(self._config_in_force),
+                founders_of=self._at_once(
+                    founders_from(self.github, self.config, settings.playbooks_founders)
+                ),
                 signing_key=self.signing_key,
                 web_url=self.github.addresses.web,
                 url=lambda: settings.url_at(self.port),
@@ -613,6 +620,16 @@ class Bot:
         )
 
     # --- what the parts call ---
+
+    def _at_once(self, ask: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """The same for pages: nobody waits for a GitHub that is known not to answer."""
+
+        async def asked(*given: P.args, **named: P.kwargs) -> T:
+            if self.github.is_silent:
+                raise Unavailable("GitHub does not answer")
+            return await ask(*given, **named)
+
+        return asked
 
     async def _config_in_force(self, repository: Repository) -> Config:
         return (await self.config.of(repository)).config

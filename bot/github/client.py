@@ -173,6 +173,10 @@ class GitHub:
         """Whether GitHub has not answered the last requests: lost, or a fault of its own."""
         return self._around.unanswered >= SILENT_AFTER
 
+    def presume_silent(self) -> None:
+        """Take it that GitHub does not answer, until it does: somebody waited in vain."""
+        self._around.unanswered = max(self._around.unanswered, SILENT_AFTER)
+
     def pace(self, part: float) -> None:
         """Keep to this part (0 to 1) of GitHub's secondary limits; 0: to none of them.
 

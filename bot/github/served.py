@@ -24,6 +24,7 @@ from bot.github.errors import (
     NotFound,
     NotInstalled,
     Suspended,
+    Unavailable,
     by_itself,
     in_words,
 )
@@ -109,7 +110,10 @@ class Served:
         if self._at is None or abs(self._clock() - self._at) > self._fresh:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask(), name="installations")
+                self._asking.add_done_callback(_heard)
             if not any(self._known.values()):
+                if self._github.is_silent:
+                    raise Unavailable("GitHub has not said yet what is served, and does not answer")
                 await asyncio.shield(self._asking)
             elif self._at is None and (left := self._recalled_until - time.monotonic()) > 0:
                 await asyncio.wait([self._asking], timeout=left)
@@ -239,6 +243,12 @@ class Served:
             why=str(error),
             again_in_s=rest.total_seconds(),
         )
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    # Whoever waits for it is told; where nobody does, the next look tries again.
+    if not task.cancelled():
+        task.exception()
 
 
 class InstallationQueue:

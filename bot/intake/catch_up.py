@@ -161,6 +161,7 @@ class CatchUp:
         watch: ActivityWatch,
         stir: Stir,
         cannot_keep: Callable[[], Awaitable[str | None]],
+        listening_since: datetime,
         every: timedelta = timedelta(minutes=1),
     ) -> None:
         """Prepare; `run` does the work.
@@ -176,6 +177,8 @@ class CatchUp:
             watch: knows where something is under way, and what was seen before.
             stir: passes on what moved to those who look after it.
             cannot_keep: tells why a delivery could not be kept just now; None: it could.
+            listening_since: when a bot of this App first listened, perhaps long before GitHub
+                said who it is; what failed before is none of our business.
             every: time between two looks; a label is acted on when it is older than this.
         """
         self._github = github
@@ -188,6 +191,7 @@ class CatchUp:
         self._watch = watch
         self._stir = stir
         self._cannot_keep = cannot_keep
+        self._listening_since = listening_since
         self._begun: set[int] = set()
         self._looked: dict[int, datetime] = {}
         self._rest: dict[int, timedelta] = {}
@@ -225,9 +229,8 @@ class CatchUp:
         async with self._records.connect() as conn:
             began = await answered.first_start(conn)
         self._looks += 1
-        if began is not None:
-            since = max(began, now - KEPT_BY_GITHUB)
-            self._begin(None, self._try(self._ask_again(since, now), "failed deliveries"))
+        since = max(min(began or now, self._listening_since), now - KEPT_BY_GITHUB)
+        self._begin(None, self._try(self._ask_again(since, now), "failed deliveries"))
         installations: dict[int, list[Repository]] = {}
         for each in await self._served():
             installations.setdefault(each.installation_id, []).append(each)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.records.database import reading
 from bot.records.outages import outage_of
+from bot.records.tables.columns import from_rfc3339, rfc3339
 from bot.records.tables.intake import github_answers
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,18 @@ class GitHubMemory:
     async def keep_app(self, said: Any) -> None:
         """Remember the App."""
         await self._keep(self._app, said)
+
+    async def listening_since(self) -> datetime:
+        """Give when a bot of this App first listened: what GitHub could not hand over is its own.
+
+        That is now, where none did before.
+        """
+        about = f"{self._app}/listening"
+        said = (await self._read(about)).get(about)
+        if said is None:
+            said = rfc3339(self._clock())
+            await self._keep(about, said)
+        return from_rfc3339(said)
 
     async def installations(self) -> Mapping[int, Any]:
         """Give the repositories of each installation as they were kept."""

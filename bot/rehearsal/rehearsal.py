@@ -19,10 +19,9 @@ from bot.github.errors import GitHubError, in_words
 from bot.github.models import App
 from bot.github.transport.http import new_session
 from bot.github.transport.redaction import keep_secret
+from bot.playbooks.checks.results import CONFIG_CHECK, GATE_CHECK
 from bot.rehearsal.assumptions import RawGitHub, RehearsalFinding, StepRefused, try_assumptions
 from bot.rehearsal.scratch import BRANCHES, CHECK, RULES_OF_BRANCHES, TITLE, ScratchRepository
-from bot.safety.config_check import NAME as CONFIG_CHECK
-from bot.safety.gate import NAME as GATE
 from bot.settings import Settings
 from bot.setup.proposal import BRANCH as PROPOSAL
 from bot.setup.proposal import open_proposal
@@ -368,29 +367,27 @@ class Rehearsal:
         await self._merge(await self._scratch.open("a history", head, "history"), "merge")
 
     async def _pause(self) -> None:
-        head = await self._client.git.head(self._branch)
+        head = await self._scratch.head()
         tree = await self._scratch.tree(head, {"rehearsal/agent.txt": "1\n"})
-        # By the App: whoever writes self-work may not lift its pause.
-        await self._client.git.ensure_commit_on_branch(
-            f"{BRANCHES}agent", key="rehearsal", tree=tree, parents=[head],
-            message=f"{TITLE}work of an agent", new_branch=True, look_first=False,
-        )  # fmt: skip
+        title = f"{TITLE}work of an agent"
+        # In nobody's name, and opened by the App: whoever writes self-work may not lift its pause.
+        sha = await self._scratch.commit(head, tree, title, by="agent")
+        branch = await self._scratch.make_branch("agent", sha)
         pull = await self._client.pulls.ensure_pull_request(
-            head=f"{BRANCHES}agent", base=self._branch, title=f"{TITLE}work of an agent", body="",
-            look_first=False,
-        )  # fmt: skip
+            head=branch, base=self._branch, title=title, body="", look_first=False
+        )
         number = self._facts["open"] = pull.number
         await self._person.must("POST", f"issues/{number}/labels", {"labels": [LABEL]})
 
         async def is_(wanted: str) -> bool:
-            return (await self._scratch.checks(pull.head.sha)).get(GATE) == wanted
+            return (await self._scratch.checks(pull.head.sha)).get(GATE_CHECK) == wanted
 
         self._is_paused = True
         await self._scratch.ask(number, f"/pause {LABEL} because this is a rehearsal")
-        await self._scratch.until(lambda: is_("failure"), f"`{GATE}` red on #{number}")
+        await self._scratch.until(lambda: is_("failure"), f"`{GATE_CHECK}` red on #{number}")
         await self._scratch.ask(number, f"/unpause {LABEL}")
         self._is_paused = False
-        await self._scratch.until(lambda: is_("success"), f"`{GATE}` green on #{number}")
+        await self._scratch.until(lambda: is_("success"), f"`{GATE_CHECK}` green on #{number}")
 
     async def _assume(self) -> None:
         self._facts["head"] = await self._scratch.head()

@@ -94,18 +94,26 @@ class ScratchRepository:
         body = {"base_tree": await self.client.git.tree_of(upon), "tree": entries}
         return str((await self.person.must("POST", "git/trees", body, status=201))["sha"])
 
-    async def commit(self, parent: str, tree: str, message: str) -> str:
-        """Make a commit that no branch points to yet; its SHA."""
-        body = {"message": message, "tree": tree, "parents": [parent]}
+    async def commit(self, parent: str, tree: str, message: str, by: str = "") -> str:
+        """Make a commit that no branch points to yet, perhaps in another's name; its SHA."""
+        body: dict[str, Any] = {"message": message, "tree": tree, "parents": [parent]}
+        if by:
+            who = {"name": by, "email": f"{by}@rehearsal.invalid"}
+            body |= {"author": who, "committer": who}
         return str((await self.person.must("POST", "git/commits", body, status=201))["sha"])
 
-    async def open(self, title: str, sha: str, branch: str) -> int:
-        """Open a pull request with this head from `rehearsal/<branch>`; its number."""
+    async def make_branch(self, branch: str, sha: str) -> str:
+        """Make `rehearsal/<branch>`; its name."""
         name = f"{BRANCHES}{branch}"
         # An earlier rehearsal that was cut off may have left it.
         await self.person.ask("DELETE", f"git/refs/heads/{name}")
         ref = {"ref": f"refs/heads/{name}", "sha": sha}
         await self.person.must("POST", "git/refs", ref, status=201, remedy=RULES_OF_BRANCHES)
+        return name
+
+    async def open(self, title: str, sha: str, branch: str) -> int:
+        """Open a pull request with this head from `rehearsal/<branch>`; its number."""
+        name = await self.make_branch(branch, sha)
         body = {"title": f"{TITLE}{title}", "head": name, "base": self.branch}
         return int((await self.person.must("POST", "pulls", body, status=201))["number"])
 

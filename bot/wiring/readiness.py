@@ -18,11 +18,11 @@ from typing import TypeVar
 import sqlalchemy as sa
 import structlog
 from aiohttp import web
-from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.errors import Passing
 from bot.github.client import GitHub
+from bot.github.errors import Unreadable
 from bot.github.models import App
 from bot.intake.event_payloads import OurApp
 from bot.intake.http.problems import put_off
@@ -204,6 +204,8 @@ class Introduction:
             raise
         except (TimeoutError, Passing, ClockWrong) as error:
             self._fault = str(error) if isinstance(error, ClockWrong) else _SILENT
+            if not isinstance(error, ClockWrong):
+                self._github.presume_silent()
             log.warning("GitHub cannot be worked with yet; trying again", why=str(error))
             await self._remember()
 
@@ -233,8 +235,12 @@ class Introduction:
         await self._memory.keep_app({"id": app.id, "slug": app.slug, "name": app.name})
 
     async def _remember(self) -> None:
-        with suppress(ValidationError):
-            app = App.model_validate(await self._memory.app())
+        said = await self._memory.app()
+        if said is None:
+            return
+        # What another release kept may read otherwise: then GitHub is waited for.
+        with suppress(Unreadable):
+            app = App.model_validate(said)
             self._github.ourselves.remember(app)
             self._introduce(app)
 

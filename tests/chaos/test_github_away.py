@@ -80,7 +80,7 @@ class Visitor:
 
     def __init__(self, lane: Lane, repository: FakeRepository) -> None:
         self._lane, self._repository = lane, repository
-        self._key = "the key to a session"
+        self._key = "the-key-to-a-session"
 
     async def comes_in(self) -> None:
         """Log in, as of some minutes ago: so long that GitHub would be asked anew."""

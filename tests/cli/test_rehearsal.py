@@ -295,7 +295,7 @@ async def test_what_github_does_otherwise_is_said_and_ends_the_program_with_1(
     [
         (["README.md", "LICENSE", ".gitignore"], [], ""),
         (["README.md", "rehearsal/answer.txt", ".github/workflows/rehearsal.yml"], [], ""),
-        (["README.md", "docs/decisions/2026-x.md"], ["Rehearsal: set the scene"], ""),
+        (["README.md", "docs/decisions/of-an-incident.md"], ["Rehearsal: set the scene"], ""),
         (["README.md", "a.py", "b.py", "c.py", "d.py"], [], "it has a.py, b.py, c.py and more"),
         ([".github/workflows/ci.yml"], [], "it has .github/workflows/ci.yml"),
         (["README.md"], ["Please help"], "“Please help” is open there"),

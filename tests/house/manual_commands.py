@@ -33,6 +33,7 @@ FOREIGN = {
     "createuser": "needs a PostgreSQL",
     "curl": "needs a server; its address and its body are checked",
     "docker": "needs Docker",
+    "gh": "needs GitHub",
     "git": "needs a repository with records",
     "kubectl": "needs a cluster",
     "pg_dump": "needs a PostgreSQL",

@@ -104,7 +104,12 @@ async def exchange(
 ) -> HttpAnswer | Lost:
     """Send one request and read the whole answer; redirects are not followed.
 
-    `url` is sent exactly as it is: it is percent-encoded already.
+    Args:
+        session: sends it.
+        method: of HTTP.
+        url: where; it is sent exactly as it is, so it is percent-encoded already.
+        headers: all of them.
+        body: what is sent; None: nothing.
     """
     try:
         async with session.request(

@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from bot.github.errors import RateLimited, Unavailable
 from bot.logs import Few
 from bot.records.outages import outage_of
 
@@ -134,6 +135,9 @@ async def as_problem(request: web.Request, handler: Handler) -> web.StreamRespon
         if (outage := outage_of(error)) is not None:
             log.warning("a request was put off", path=request.path, why=str(error))
             return put_off(outage.value).response()
+        if isinstance(error, RateLimited | Unavailable):
+            log.warning("a request was put off", path=request.path, why=str(error))
+            return put_off(str(error).rstrip(".")).response()
         log.exception("a request failed", path=request.path)
         detail = "Something went wrong here. It is in the log; try again."
         return HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
