@@ -101,7 +101,8 @@ class GitData:
         return {each.ref.removeprefix("refs/heads/"): each.sha for each in refs}
 
     async def _refs(self, beginning: str) -> list[Ref]:
-        found = self._channel.items(f"{GIT}/matching-refs/{{ref*}}", ref=beginning)
+        # GitHub's description knows no pages here; older servers send them.
+        found = self._channel.items(f"{GIT}/matching-refs/{{ref*}}", is_sized=False, ref=beginning)
         return [Ref.model_validate(data) async for data in found]
 
     async def head(self, name: str) -> str:

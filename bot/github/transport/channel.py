@@ -206,10 +206,20 @@ class Channel:
         *,
         key: str | None = None,
         query: Query | None = None,
+        is_sized: bool = True,
         **params: str | int,
     ) -> AsyncIterator[Any]:
-        """Read a list, page after page, 100 at a time; `key` where the list is wrapped."""
-        call, url = self._call("GET", route, params, query={"per_page": 100, **(query or {})})
+        """Read a list to its last page.
+
+        Args:
+            route: of the list.
+            key: where the list is wrapped, its name there.
+            query: parameters beside the size of a page.
+            is_sized: whether the route knows `per_page`: then a page has 100 entries.
+            params: what stands in the route's braces.
+        """
+        size: dict[str, str | int] = {"per_page": 100} if is_sized else {}
+        call, url = self._call("GET", route, params, query={**size, **(query or {})})
         async for item in call.getiter(url, None, iterable_key=key):
             yield item
 
