@@ -51,7 +51,9 @@ capabilities: {llm.summarize: {baseline: provider-a, candidates: [provider-b]}}
 budgets: {llm: {unit: usd, limit: 1000000, window: day}}
 """
 FROM_REPOSITORIES = ("configuration", "spec-reports", "trial-results")
-OWN_BOOKS = frozenset({"budget_entries", "budget_windows", "readings", "record_looks"})
+OWN_BOOKS = frozenset(
+    {"budget_entries", "budget_windows", "github_answers", "readings", "record_looks"}
+)
 """What the bot writes down about its own requests and looks, whoever knocks."""
 _SETTLED_S = 600.0
 _TYPES = {
