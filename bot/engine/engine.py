@@ -267,9 +267,9 @@ class Engine:
             if waiting == run
         ]
         # One that was sent before, or is read by now, must not end the wait that came after it.
-        if waits and await asyncio.to_thread(_has_unread, self._system, run):
-            for event in waits:
-                event.set()
+        is_unread = bool(waits) and await asyncio.to_thread(_has_unread, self._system, run)
+        for event in waits if is_unread else ():
+            event.set()
 
     async def _pass_hints_on(self, run: str, signal: Signal, hints: _Hints) -> None:
         try:

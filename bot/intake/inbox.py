@@ -14,11 +14,10 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from cachetools import LRUCache
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 
-from bot.records.database import reading
+from bot.records.database import insert_into, reading
 from bot.records.outages import outage_of
 from bot.records.tables.intake import inbox
 from bot.triggers import Trigger
@@ -278,9 +277,9 @@ class Inbox:
     def _insert_where_new(self) -> ReturningInsert[str]:
         """Insert rows whose key is not there yet, and return the keys of those."""
         # The rows are given when it is executed: with them in it, it is compiled anew each time.
-        if self._database.dialect.name == "postgresql":
-            return postgresql.insert(inbox).on_conflict_do_nothing().returning(inbox.c.key)
-        return sqlite.insert(inbox).on_conflict_do_nothing().returning(inbox.c.key)
+        insert = insert_into(self._database)(inbox).on_conflict_do_nothing()
+        new_keys: ReturningInsert[str] = insert.returning(inbox.c.key)
+        return new_keys
 
 
 def _row(trigger: Trigger, delivery_id: str | None, *, is_talk: bool) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import insert_into
 from bot.records.tables.columns import Instant
 from bot.records.tables.intake import answers, inbox, readings, talk
 from bot.triggers import Trigger, Value, derived_id
@@ -51,7 +51,7 @@ async def put_result(
     text: str = "",
 ) -> None:
     """Answer, or answer anew; a text that was given stays until another one is."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     changes: dict[str, Any] = {"outcome": outcome, "at": at}
     if text:
         changes["text"] = text
@@ -98,7 +98,7 @@ async def claim_reply(
 ) -> str:
     """Give the Run whose answer counts there for an hour: `run`, unless there was one before."""
     await conn.execute(sa.delete(talk).where(talk.c.at <= now - WHILE))
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     row = {
         "repository_id": repository_id,
         "subject": subject,
@@ -156,7 +156,7 @@ async def first_start(conn: AsyncConnection) -> datetime | None:
 
 async def begin_reading(conn: AsyncConnection, repository_id: int, at: datetime) -> CatchUpMark:
     """Read a repository's row; made where it is missing, so that reading begins at `at`."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     await conn.execute(
         insert(readings)
         .values(repository_id=repository_id, began_at=at, read_until=at)

@@ -9,9 +9,9 @@ import re
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import insert_into
 from bot.records.tables.columns import Instant
 from bot.records.tables.intake import api_tokens
 from bot.triggers import Role, Value
@@ -82,7 +82,7 @@ async def revoke(conn: AsyncConnection, token: StoredToken, at: datetime) -> Non
         token: one that the database may not know yet.
         at: now.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     row = insert(api_tokens).values(token.model_copy(update={"revoked_at": at}).model_dump())
     await conn.execute(
         row.on_conflict_do_update(

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import insert_into
 from bot.records.documents.reports import TrialMade, Verification
 from bot.records.tables.recovery import progress, runs, trials
 from bot.triggers import Value
@@ -75,7 +75,7 @@ async def put_progress(
     at: datetime,
 ) -> None:
     """Show this from now on; each change counts the version up."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     content = document.model_dump(mode="json")
     await conn.execute(
         insert(progress)

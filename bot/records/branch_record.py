@@ -12,12 +12,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.records.audit import chain
 from bot.records.audit.anchors import Anchor
-from bot.records.database import reading
+from bot.records.database import insert_into, reading
 from bot.records.tables.recovery import incidents, record_anchors, record_files, record_looks
 from bot.triggers import OURSELVES, Value
 
@@ -248,7 +247,7 @@ async def _keep(
 async def _keep_anchors(
     conn: AsyncConnection, repository_id: int, anchors: Sequence[Anchor], *, is_written: bool
 ) -> None:
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     for anchor in anchors:
         await conn.execute(
             insert(record_anchors)
@@ -263,7 +262,7 @@ async def _keep_anchors(
 
 
 async def _note(conn: AsyncConnection, repository_id: int, values: dict[str, str]) -> None:
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     made = insert(record_looks).values(repository_id=repository_id, **values)
     if values:
         made = made.on_conflict_do_update(

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import Field
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import insert_into
 from bot.records.lifecycle import IllegalMove, UnknownRecord
 from bot.records.tables.columns import Instant
 from bot.records.tables.safety import budget_entries, budget_windows
@@ -302,7 +302,7 @@ async def _make_window(
     conn: AsyncConnection, repository_id: int, name: str, began: datetime
 ) -> None:
     """Make sure the row is there, and lock it until the transaction ends."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     await conn.execute(
         insert(budget_windows)
         .values(repository_id=repository_id, name=name, began_at=began, reserved=0, spent=0)

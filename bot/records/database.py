@@ -38,9 +38,9 @@ REVISIONS = tuple(sorted(each.name[:4] for each in _MIGRATIONS.glob("versions/[0
 """Those that this release knows, oldest first; a migration's file begins with its own."""
 
 
-def insert_into(conn: AsyncConnection) -> Any:
+def insert_into(database: AsyncConnection | AsyncEngine) -> Any:
     """Give the `insert` of the database in use: those of both know `ON CONFLICT`."""
-    return sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    return sqlite.insert if database.dialect.name == "sqlite" else postgresql.insert
 
 
 def adopt_former_version(connection: sa.Connection) -> None:

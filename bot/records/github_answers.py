@@ -11,10 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.records.database import reading
+from bot.records.database import insert_into, reading
 from bot.records.outages import outage_of
 from bot.records.tables.columns import from_rfc3339, rfc3339
 from bot.records.tables.intake import github_answers
@@ -73,17 +72,19 @@ class GitHubMemory:
     async def _keep(self, about: str, said: Any) -> None:
         if self._kept.get(about) == said:
             return
-        changed: sa.Executable = sa.delete(github_answers).where(github_answers.c.about == about)
-        if said is not None:
-            is_sqlite = self._database.dialect.name == "sqlite"
-            insert = (sqlite.insert if is_sqlite else postgresql.insert)(github_answers)
-            values = {"said": said, "at": self._clock()}
-            changed = insert.values(about=about, **values).on_conflict_do_update(
-                index_elements=[github_answers.c.about], set_=values
-            )
+        values = {"said": said, "at": self._clock()}
         try:
             async with self._database.begin() as conn:
-                await conn.execute(changed)
+                if said is None:
+                    where = github_answers.c.about == about
+                    await conn.execute(sa.delete(github_answers).where(where))
+                else:
+                    insert = insert_into(conn)(github_answers).values(about=about, **values)
+                    await conn.execute(
+                        insert.on_conflict_do_update(
+                            index_elements=[github_answers.c.about], set_=values
+                        )
+                    )
         except Exception as error:
             if outage_of(error) is None:
                 raise

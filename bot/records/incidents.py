@@ -12,11 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from pydantic import Field
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.records.database import once_committed
+from bot.records.database import insert_into, once_committed
 from bot.records.lifecycle import (
     OPEN,
     REOPEN_WINDOW,
@@ -112,7 +111,7 @@ async def open_or_join(conn: AsyncConnection, opening: Opening) -> tuple[Inciden
     """
     if made_before := await find(conn, opening.id):
         return made_before, False
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     row = (
         await conn.execute(
             insert(incidents)

@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records import incidents
+from bot.records.database import insert_into
 from bot.records.incidents import Incident
 from bot.records.lifecycle import UnknownRecord
 from bot.records.tables.columns import Instant
@@ -67,7 +67,7 @@ async def post(
     A message that is not to be sent is recorded as well, with the reason. One that was held back
     is sent after all where it is posted again without a reason.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     held = suppressed_because is not None
     row = insert(notifications).values(
         id=notification_id,

@@ -12,10 +12,10 @@ from enum import StrEnum
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit import chain
+from bot.records.database import insert_into
 from bot.records.lifecycle import IllegalMove, StaleVersion
 from bot.records.tables.columns import Instant
 from bot.records.tables.safety import pauses
@@ -91,7 +91,7 @@ async def pause(conn: AsyncConnection, wanted: Pausing) -> Pause:
     Returns:
         The pause as it is now.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     made = (
         await conn.execute(
             insert(pauses).values(_new_row(wanted)).on_conflict_do_nothing().returning(pauses)

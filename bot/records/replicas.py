@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot.records.database import insert_into
 from bot.records.tables.safety import replicas
 
 
@@ -134,7 +134,7 @@ async def join(conn: AsyncConnection, replica: str, now: datetime, code: str | N
         now: the time.
         code: what it can replay.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     await conn.execute(
         insert(replicas)
         .values(id=replica, started_at=now, beat_at=now, code=code)

@@ -12,11 +12,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 import structlog
 from pydantic import JsonValue
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.metrics import RUN_CHANGES
-from bot.records.database import once_committed
+from bot.records.database import insert_into, once_committed
 from bot.records.lifecycle import (
     FINISHED,
     LEFT_TO_PEOPLE,
@@ -117,7 +116,7 @@ async def start(
     deadline: datetime | None = None,
 ) -> StoredRun:
     """Record a queued Run for a Trigger; the same Trigger again finds the Run it has."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     begun = await conn.execute(
         insert(runs)
         .values(

@@ -17,10 +17,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import JsonValue
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit import chain
+from bot.records.database import insert_into
 from bot.records.tables.columns import Instant
 from bot.records.tables.safety import config_questions, sensitive_config
 from bot.triggers import Value
@@ -48,7 +48,7 @@ async def approve(
     run: str,
 ) -> None:
     """Note a Founder's yes to a version; make it the transaction's last statement."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     told: dict[str, Any] = {"approved_by": by, "approved_at": at, "in_force_at": None}
     await conn.execute(
         insert(sensitive_config)
@@ -148,7 +148,7 @@ class ConfigQuestion(Value):
 
 async def ask(conn: AsyncConnection, question: ConfigQuestion) -> None:
     """Note that a version waits; another one takes the place of the one before."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     told = question.model_dump(exclude={"repository_id", "number"}) | {
         "sections": list(question.sections)
     }

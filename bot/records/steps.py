@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import insert_into
 from bot.records.lifecycle import UnknownRecord
 from bot.records.tables.columns import Instant
 from bot.records.tables.recovery import steps
@@ -60,7 +60,7 @@ async def begin(
         reversibility: how far it can be taken back.
         compensation: what takes it back, in words; needed unless irreversible.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     row = await conn.execute(
         insert(steps)
         .values(

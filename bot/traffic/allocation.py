@@ -13,12 +13,11 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Provider
 from bot.records.audit import chain
-from bot.records.database import reading
+from bot.records.database import insert_into, reading
 from bot.records.lifecycle import RecordError
 from bot.records.tables.traffic import flag_documents, servings
 from bot.traffic.flagd import Allocation, Split, check_flags, flag_document
@@ -248,7 +247,7 @@ async def _hold_to_its_turn(conn: AsyncConnection, now: Allocation | None, split
 
 async def _lock(conn: AsyncConnection, repository_id: int) -> None:
     # The row must exist before it can be locked, also for a repository's first change.
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     first = insert(flag_documents).values(repository_id=repository_id, generation=0)
     await conn.execute(first.on_conflict_do_nothing())
     await _generation(conn, repository_id)

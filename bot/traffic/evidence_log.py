@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.baseline import FrozenBaseline
@@ -23,6 +22,7 @@ from bot.canary.counters import Counted, CounterSource
 from bot.canary.judge import Breach, Continue, Hold, Promote, Verdict
 from bot.canary.observations import Observation
 from bot.canary.policy import Policy
+from bot.records.database import insert_into
 from bot.records.lifecycle import RecordError, UnknownRecord
 from bot.records.tables.columns import Instant
 from bot.records.tables.traffic import evidence, evidence_checkpoints, evidence_entries
@@ -214,7 +214,7 @@ async def open_log(
     Raises:
         AlreadyUnderWay: the capability has another shadow or ramp.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     await conn.execute(
         insert(evidence)
         .values(
@@ -397,7 +397,7 @@ async def checkpoint(conn: AsyncConnection, attempt: str) -> tuple[int, bytes] |
 
 async def save_checkpoint(conn: AsyncConnection, attempt: str, seq: int, content: bytes) -> None:
     """Keep what was learnt from the entries up to `seq`; an older one never replaces a newer."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     await conn.execute(
         insert(evidence_checkpoints)
         .values(attempt=attempt, seq=seq, content=content)

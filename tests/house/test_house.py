@@ -49,6 +49,15 @@ def test_a_pattern_is_written_once(house: House) -> None:
     assert patterns_twice(house) == {}
 
 
+def test_which_database_it_is_is_asked_for_an_insert_in_one_place() -> None:
+    chosen = [
+        str(path.relative_to(ROOT))
+        for path in sorted(ROOT.glob("bot/**/*.py"))
+        if "sqlite.insert" in path.read_text("utf-8")
+    ]
+    assert chosen == ["bot/records/database.py"]
+
+
 def test_nothing_is_awaited_while_a_model_is_copied() -> None:
     """What is awaited may change the original, and the copy would undo that."""
     copies = [

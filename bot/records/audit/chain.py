@@ -17,9 +17,9 @@ from typing import Any
 import rfc8785
 import sqlalchemy as sa
 from pydantic import Field, JsonValue, TypeAdapter
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records.database import insert_into
 from bot.records.tables.columns import Instant, from_rfc3339, rfc3339
 from bot.records.tables.safety import audit_entries, audit_heads
 from bot.triggers import Value
@@ -193,7 +193,7 @@ async def of_incident(conn: AsyncConnection, incident_id: str) -> list[AuditEntr
 
 async def _locked_head(conn: AsyncConnection, repository_id: int) -> AuditHead | None:
     # The row must exist before it can be locked, also for the first two appends of a repository.
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     first = insert(audit_heads).values(repository_id=repository_id, seq=0, head_hash=GENESIS)
     await conn.execute(first.on_conflict_do_nothing())
     query = sa.select(audit_heads).where(audit_heads.c.repository_id == repository_id)

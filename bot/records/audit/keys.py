@@ -17,10 +17,10 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit.anchors import private_key, private_pem, public_key, public_pem
+from bot.records.database import insert_into
 from bot.records.tables.columns import rfc3339
 from bot.records.tables.safety import signing_keys
 
@@ -109,7 +109,7 @@ async def settle_key(
     """
     ours = private_key(given.encode()) if given else _kept(file)
     first = ours or make()
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    insert = insert_into(conn)
     await conn.execute(
         insert(signing_keys)
         .values(name=IN_FORCE, since=at, **_columns(first, is_given=given is not None))
