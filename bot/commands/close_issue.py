@@ -116,7 +116,7 @@ class IssueClosings:
         async def put(look_first: bool) -> bool:
             await record(answer.client, self._store, files, anchor, message, incident=incident.id)
             if papers.are_home:
-                base = (await answer.client.about()).default_branch
+                base = await answer.client.default_branch()
                 rules = await answer.client.branch_rules(base)
                 await bring_home(
                     answer.client, self._store, files, message, rules=rules, look_first=look_first
@@ -147,7 +147,7 @@ class IssueClosings:
         await checked(client, self._store)
         paths = [path for path in (adr, report) if path is not None]
         kept = await self._store.contents(client.repository.id, paths)
-        base = (await client.about()).default_branch
+        base = await client.default_branch()
         return _Papers(
             adr=kept.get(adr or "", ""),
             report=kept.get(report or "", ""),

@@ -143,6 +143,7 @@ class GitHub:
         self._lanes: LRUCache[int, ChannelIdentity] = LRUCache(INSTALLATIONS_KEPT)
         self.limits = LimitCollector(lambda: [each.budget for each in self._lanes.values()])
         self.rules_known: LRUCache[tuple[int, str], tuple[float, BranchRules]] = LRUCache(1000)
+        self.default_branches: LRUCache[int, tuple[float, str]] = LRUCache(1000)
         self.made = MadeCommits()
         self._part = 1.0
         auth = self._as_app("auth")
@@ -371,7 +372,20 @@ class RepositoryClient:
                 f"{self.repository.full_name} is another repository now (id {facts.id}, not "
                 f"{self.repository.id}): nothing is done there."
             )
+        key = self.repository.id
+        self._github.default_branches[key] = self._channel.around.clock(), facts.default_branch
         return facts
+
+    async def default_branch(self) -> str:
+        """Name the default branch, as it was called RULES_KNOWN_S ago at most.
+
+        Raises:
+            Conflict: If another repository has taken the name since.
+        """
+        now = self._channel.around.clock()
+        at, known = self._github.default_branches.get(self.repository.id, (0.0, ""))
+        is_known = known and 0 <= now - at < RULES_KNOWN_S
+        return known if is_known else (await self.about()).default_branch
 
     async def app(self) -> App:
         """Give the App's id, slug and name."""

@@ -55,10 +55,11 @@ class MadeCommit:
 
 
 class MadeCommits:
-    """What this process committed lately: that need not be read back from GitHub."""
+    """What this process committed or read lately: that need not be read back from GitHub."""
 
     def __init__(self) -> None:
         """Nothing was made yet."""
+        self.tree_of: LRUCache[str, str] = LRUCache(1000)
         self.trees: LRUCache[str, frozenset[str]] = LRUCache(1000)
         self.commits: LRUCache[str, MadeCommit] = LRUCache(1000)
 
@@ -84,7 +85,9 @@ class GitData:
         # A renamed branch is answered with the one that it is now.
         if data is None or data["name"] != name:
             return None
-        return Tip(sha=data["commit"]["sha"], tree=data["commit"]["commit"]["tree"]["sha"])
+        tip = Tip(sha=data["commit"]["sha"], tree=data["commit"]["commit"]["tree"]["sha"])
+        self._made.tree_of[tip.sha] = tip.tree
+        return tip
 
     async def branch(self, name: str) -> Ref | None:
         """Read where a branch points, or None if it does not exist."""
@@ -123,7 +126,11 @@ class GitData:
         except Unprocessable:
             # "No commit found for SHA": GitHub says so with 422.
             return None
-        return None if data is None else commit_from_rest(data)
+        if data is None:
+            return None
+        commit = commit_from_rest(data)
+        self._made.tree_of[commit.sha] = commit.tree
+        return commit
 
     async def newest(self, ref: str) -> tuple[str, ...]:
         """Name the newest commits that a branch contains, a hundred at most (full SHAs)."""
@@ -267,15 +274,18 @@ class GitData:
                 raise
 
     async def tree_of(self, commit: str) -> str:
-        """Give the tree of a commit named by its full SHA.
+        """Give the tree of a commit named by its full SHA; it is asked for once.
 
         Source: https://docs.github.com/rest/git/commits#get-a-commit-object
 
         Raises:
             NotFound: If there is no such commit.
         """
-        data = await self._channel.get(f"{GIT}/commits/{{commit}}", commit=commit)
-        return commit_from_git(data).tree
+        known = self._made.tree_of.get(commit)
+        if known is None:
+            data = await self._channel.get(f"{GIT}/commits/{{commit}}", commit=commit)
+            known = self._made.tree_of[commit] = commit_from_git(data).tree
+        return known
 
     async def publish_tree(
         self,
@@ -325,6 +335,7 @@ class GitData:
         # One made twice only leaves an unreachable object behind.
         data = await self._channel.post(f"{GIT}/commits", body, repeatable=True)
         commit = commit_from_git(data)
+        self._made.tree_of[commit.sha] = commit.tree
         if (paths := self._made.trees.get(tree)) is not None:
             self._made.commits[commit.sha] = MadeCommit(tuple(parents), paths)
         return commit

@@ -112,7 +112,7 @@ async def gather(
         settled: the configuration with its sensitive sections as a Founder approved them.
         now: the time.
     """
-    base = (await github.about()).default_branch
+    base = await github.default_branch()
     await mirror.refresh()
     head = await mirror.branch_head(base)
     newest, _ = await mirror.read(lambda git: read_config(git, head))

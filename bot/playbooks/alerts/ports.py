@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
-from bot.github.models import Issue, RepositoryFacts
+from bot.github.models import Issue
 from bot.playbooks.autorevert.ports import PauseSelfWork, SuspectGitHub
 from bot.playbooks.incident.ports import (
     IncidentStore,
@@ -75,7 +75,7 @@ class AlertGitHub(StatusGitHub, RecordsGitHub, SuspectGitHub, Protocol):
     @property
     def pulls(self) -> AlertPulls: ...
 
-    async def about(self) -> RepositoryFacts: ...
+    async def default_branch(self) -> str: ...
 
 
 class AlertAlerts(Protocol):

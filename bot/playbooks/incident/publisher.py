@@ -323,8 +323,11 @@ class StatusPublisher:
 
         self._keep(await self._tell(Step.PUBLISH_STATUS, tell), saying)
 
-    async def verified(self, saying: PublishedStatus) -> None:
-        """Conclude our check-run before the merge: a rule may require it."""
+    async def verified(self, saying: PublishedStatus, *, is_awaited: bool) -> None:
+        """Conclude our check-run before the merge, where a rule may require it.
+
+        Where none does, the last word concludes it, a moment later.
+        """
         if saying == self._said or saying.check is None:
             return
         await self._keep_with_the_run(saying.standing)
@@ -333,6 +336,8 @@ class StatusPublisher:
 
         async def conclude(look_first: bool) -> _Said:
             tries = Tries()
+            if not is_awaited:
+                return _Said()
             check = await self._check(concluded, look_first, tries)
             return _Said(check=check, tried=tuple(tries.tried))
 

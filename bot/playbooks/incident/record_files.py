@@ -71,10 +71,16 @@ class Recorded(Value):
 
 
 class Found(Value):
-    """The records branch, found to say what it must: its name here, and where it is, if it is."""
+    """A branch, found to say what it must: its name here, and where it is, if it is."""
 
     branch: str
     ref: Ref | None
+
+    @classmethod
+    def at(cls, branch: str, sha: str) -> Found:
+        """A branch that is known to be at a commit."""
+        there = {"ref": f"refs/heads/{branch}", "object": {"sha": sha}}
+        return cls(branch=branch, ref=Ref.model_validate(there))
 
 
 async def record(
@@ -156,8 +162,7 @@ async def checked(github: RecordsGitHub, store: IncidentStore) -> Found:
             continue
         await store.saw(here, rebuilt)
         await _say(github, store, branch, wrong, commit=commit, of=of)
-        there = {"ref": f"refs/heads/{branch}", "object": {"sha": rebuilt}}
-        return Found(branch=branch, ref=Ref.model_validate(there))
+        return Found.at(branch, rebuilt)
     raise Conflict(_KEPT_MOVING.format(branch=RECORDS_BRANCH))
 
 
@@ -313,6 +318,7 @@ async def bring_home(
     *,
     rules: BranchRules,
     look_first: bool,
+    head: str | None = None,
 ) -> BroughtHome:
     """Put the final files on a branch: directly where its rules allow, else by a pull request.
 
@@ -323,6 +329,7 @@ async def bring_home(
         message: says what is recorded.
         rules: those of the branch; they name it, too.
         look_first: whether this step may have run before: then its pull request is looked for.
+        head: where the branch was a moment ago, where that is known.
 
     Raises:
         GitHubError: neither way was open, or others kept pushing (`Conflict`).
@@ -330,8 +337,9 @@ async def bring_home(
     if rules.allows_direct_commits:
         try:
             commit = await commit_edits(
-                github, rules.branch, _replacing(files), message + _SKIP_CI, start=rules.branch
-            )
+                github, rules.branch, _replacing(files), message + _SKIP_CI, start=rules.branch,
+                found=Found.at(rules.branch, head) if head else None,
+            )  # fmt: skip
             return BroughtHome(commit=commit)
         except (Forbidden, Unprocessable):
             # A rule we could not read forbids it: take the pull request instead.

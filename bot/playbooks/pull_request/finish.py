@@ -158,7 +158,7 @@ async def _publish(work: AnyIncident, result: Result, *, home: bool = False) -> 
     if home or result.merge is not None:
 
         async def bring_home(look_first: bool) -> BroughtHome:
-            return await _bring_home(work, files, message, look_first)
+            return await _bring_home(work, files, message, result, look_first)
 
         await attempt(
             run,
@@ -323,12 +323,23 @@ def _is_good(work: AnyProposal, followed: Followed) -> bool:
 
 
 async def _bring_home(
-    work: AnyIncident, files: tuple[RecordFile, ...], message: str, look_first: bool
+    work: AnyIncident,
+    files: tuple[RecordFile, ...],
+    message: str,
+    result: Result,
+    look_first: bool,
 ) -> BroughtHome:
-    # Read now: it may have another name than when the incident was opened.
-    rules = await work.github.branch_rules((await work.github.about()).default_branch)
+    # Asked now: it may have another name than when the incident was opened.
+    rules = await work.github.branch_rules(await work.github.default_branch())
+    merged = result.merge.sha if result.merge and rules.branch == work.case.base else None
     return await record_files.bring_home(
-        work.github, work.parts.store, files, message, rules=rules, look_first=look_first
+        work.github,
+        work.parts.store,
+        files,
+        message,
+        rules=rules,
+        look_first=look_first,
+        head=merged,
     )
 
 

@@ -203,7 +203,8 @@ class Proposal:
         """Say on the proposal itself that it is verified, before it is merged."""
         await self._settle_approval(None)
         self._observe(view)
-        await self.work.verified(status_messages.green(self.work.case, view.tally), view.head)
+        standing = status_messages.green(self.work.case, view.tally)
+        await self.work.verified(standing, view.head, is_awaited=view.waits_for_us)
 
     async def approved(self, why: Why, head: str, by: Actor, names: tuple[str, ...] = ()) -> None:
         """Write down who waved what through."""

@@ -312,6 +312,8 @@ async def look(
         chances=await chances(github, mirror, again, results, (pull.head.sha,), before),
         only_statuses=tuple(name for name in failed if name not in again),
         required=named,
+        waits_for_us=not rules.complete
+        or any(check.name in OUR_CHECKS for check in rules.required_checks),
         approvals_missing=max(rules.required_reviews - len(_said(reviews, "APPROVED")), 0),
         code_owners_review=rules.code_owner_review,
         reviewers=_asked(pull),
@@ -450,6 +452,8 @@ class PullRequestSnapshot(Value):
     """Checks that failed here as commit statuses, which nobody can ask GitHub to run again."""
     required: tuple[str, ...] = ()
     """Checks without which GitHub merges nothing."""
+    waits_for_us: bool = True
+    """Whether GitHub may merge nothing before a check of ours has passed."""
     reviews_required: bool = False
     """As far as the App may read the rules; else GitHub's refusal tells."""
     approvals_missing: int = 0

@@ -36,8 +36,15 @@ class ProposalWorkflow(IncidentWorkflow[P, C]):
     async def not_cured(self, checks: Sequence[str], *, bad: str) -> None:
         """Take notice that checks fail as before with the proposal, as on the base commit `bad`."""
 
-    async def verified(self, standing: StatusMessage, head: str) -> None:
-        """Say on the proposal itself that it is verified, before it is merged."""
+    async def verified(self, standing: StatusMessage, head: str, *, is_awaited: bool) -> None:
+        """Say on the proposal itself that it is verified, before it is merged.
+
+        Args:
+            standing: says so.
+            head: the proposal's commit.
+            is_awaited: whether GitHub may want to hear it before it merges.
+        """
+        del is_awaited
         await self.tell(standing, head)
 
     async def watching(self, standing: StatusMessage) -> None:

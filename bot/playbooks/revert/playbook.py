@@ -179,9 +179,9 @@ class RevertWorkflow(ProposalWorkflow[RevertPlan, IncidentContext]):
         self.case = self.case.model_copy(update={"looks_further": True})
         self.happened(now, "bisect asked for: the hotfix does not cure it")
 
-    async def verified(self, standing: StatusMessage, head: str) -> None:
+    async def verified(self, standing: StatusMessage, head: str, *, is_awaited: bool) -> None:
         """Say only on the check-run that it is verified: the merge is a moment away."""
-        await self.publisher.verified(self.saying(standing, head))
+        await self.publisher.verified(self.saying(standing, head), is_awaited=is_awaited)
 
     async def watching(self, standing: StatusMessage) -> None:
         """Say only in the sticky status that the base branch is watched."""

@@ -209,7 +209,7 @@ async def commit(
     look_first: bool,
 ) -> BroughtHome:
     """Commit the document to the default branch, or to the rolling pull request of outcomes."""
-    rules = await github.branch_rules((await github.about()).default_branch)
+    rules = await github.branch_rules(await github.default_branch())
     file = RecordFile(path=path, content=await document(records, repository_id))
     return await record_files.bring_home(
         github, store, [file], message, rules=rules, look_first=look_first
