@@ -32,6 +32,7 @@ from bot.github.transport.auth import Clock, Credentials
 from bot.github.transport.http import Addresses, exchange
 from bot.github.transport.rate_limit import (
     OTHERS,
+    OUTSIDERS,
     RECOVERY,
     TELLING,
     HourlyLimit,
@@ -68,6 +69,7 @@ Sleep = Callable[[float], Awaitable[None]]
 Params = Mapping[str, str | int]
 Query = Mapping[str, str | int | None]
 
+_A_WRITE = RequestCost("core", points=5, creates=False)
 _TELLING = frozenset({"triage", "help", "status"})
 """What tells people what happened is never held by our own cap."""
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")
@@ -423,8 +425,8 @@ class Channel:
             budget.refuse_longer_than(around.patience, around.clock(), request.name)
             # Not all at the moment of the reset.
             await around.sleep(pause * (1 + 0.1 * around.jitter()))
-        share = TELLING if self._playbook in _TELLING else RECOVERY if self._recovery else OTHERS
-        while around.paces and (pause := self._lane.paced.wait(costs, around.clock(), share)) > 0:
+        share, paced = self._share, self._lane.paced
+        while around.paces and (pause := paced.wait(costs, around.clock(), share)) > 0:
             if pause > around.patience:
                 until = datetime.fromtimestamp(around.clock() + pause, UTC)
                 raise RateLimited(
@@ -444,12 +446,20 @@ class Channel:
         await around.meter.take(self._metered, recovery=kept)
 
     @property
+    def _share(self) -> float:
+        if self._outsider is not None:
+            return OUTSIDERS
+        return TELLING if self._playbook in _TELLING else RECOVERY if self._recovery else OTHERS
+
+    @property
     def has_room(self) -> bool:
-        """Whether something is left of the outsiders' share; always, where none has a part."""
-        meter = self._around.meter
-        if meter is None or self._outsider is None or self._metered is None:
+        """Whether outsiders have something left, now; always, where none has a part."""
+        around = self._around
+        if around.meter is None or self._outsider is None or self._metered is None:
             return True
-        return meter.has_room_for(self._outsider, self._metered)
+        if around.paces and not self._lane.paced.has_room(_A_WRITE, around.clock(), OUTSIDERS):
+            return False
+        return around.meter.has_room_for(self._outsider, self._metered)
 
     def _give_back(self) -> None:
         meter = self._around.meter

@@ -65,9 +65,10 @@ class RequestCounter(Collector):
 
 POINTS_A_MINUTE = {"core": 900, "graphql": 2000}
 CREATED_A_MINUTE, CREATED_AN_HOUR = 80, 500
-RECOVERY, TELLING, OTHERS = 0.95, 0.85, 0.7
+RECOVERY, TELLING, OTHERS, OUTSIDERS = 0.95, 0.85, 0.7, 0.35
 """The share of a secondary limit that each class of requests may fill: so the urgent ones find room
-without waiting, and what other programs of the installation send is not left out of account."""
+without waiting, whatever outsiders do, and what other programs of the installation send is not left
+out of account."""
 
 
 class Paced:
@@ -91,6 +92,19 @@ class Paced:
             now: seconds since 1970.
             share: of each limit, that its class may fill.
         """
+        windows, longest = self._looked(request, now, share)
+        if longest <= 0:
+            for name, _, _, amount in windows:
+                self._sent[name].append((now, amount))
+        return longest
+
+    def has_room(self, request: RequestCost, now: float, share: float) -> bool:
+        """Whether a request of a class could be sent now. It does not count; as of `wait`."""
+        return self._looked(request, now, share)[1] <= 0
+
+    def _looked(
+        self, request: RequestCost, now: float, share: float
+    ) -> tuple[list[tuple[str, float, int, int]], float]:
         windows = [(request.resource, 60.0, POINTS_A_MINUTE[request.resource], request.points)]
         if request.creates:
             windows += [
@@ -109,10 +123,7 @@ class Paced:
                     break
                 over -= each
                 longest = max(longest, at + seconds - now)
-        if longest <= 0:
-            for name, _, _, amount in windows:
-                self._sent[name].append((now, amount))
-        return longest
+        return windows, longest
 
 
 @dataclass(frozen=True)

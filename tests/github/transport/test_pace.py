@@ -9,6 +9,7 @@ from bot.github.transport.rate_limit import (
     CREATED_A_MINUTE,
     CREATED_AN_HOUR,
     OTHERS,
+    OUTSIDERS,
     POINTS_A_MINUTE,
     RECOVERY,
     Paced,
@@ -53,6 +54,23 @@ def test_what_is_urgent_finds_room_where_all_else_has_filled_its_share() -> None
     assert sent(paced, COMMENT, OTHERS, until=0.1)
     assert paced.wait(COMMENT, 0.1, OTHERS) > 0
     assert paced.wait(COMMENT, 0.1, RECOVERY) == 0
+
+
+A_REVERT = [*[READ] * 20, *[WRITE] * 20]
+"""What a whole `/revert` sends; tests/playbooks/revert/test_economy.py lists it."""
+
+
+def test_whatever_outsiders_do_four_reverts_in_the_same_minute_wait_for_nothing() -> None:
+    paced = Paced()
+    assert sent(paced, WRITE, OUTSIDERS, until=0.1)
+    assert not paced.has_room(WRITE, 0.1, OUTSIDERS)
+    assert [paced.wait(each, 0.1, RECOVERY) for each in A_REVERT * 4] == [0] * 4 * len(A_REVERT)
+
+
+def test_looking_for_room_takes_none() -> None:
+    paced = Paced()
+    assert all(paced.has_room(WRITE, 0.0, OUTSIDERS) for _ in range(1000))
+    assert paced.wait(WRITE, 0.0, OUTSIDERS) == 0
 
 
 def test_the_limits_of_rest_and_graphql_are_apart() -> None:
