@@ -78,6 +78,16 @@ class _Sorted:
         every = [*self.unreadable, *self.elsewhere, *self.passed_over]
         return sorted(every, key=lambda each: each.index)
 
+    def within_limit(self, entries: list[object], where: str) -> list[object]:
+        """As many as one request may hold; that more came is told, and costs only those.
+
+        No sender would send them again in smaller parts.
+        """
+        if (beyond := len(entries) - MOST_ALERTS) > 0:
+            limit = f"at most {MOST_ALERTS:,} in one request; {beyond:,} were left out"
+            self.unreadable.append(_rejected(MOST_ALERTS, where, limit))
+        return entries[:MOST_ALERTS]
+
 
 class AlertRoutes:
     """Serves the routes."""
@@ -136,12 +146,11 @@ class AlertRoutes:
         _check_json(request)
         group, alerts = _read_group(await _body(request), model)
         found = _Sorted()
-        if (beyond := len(alerts) - MOST_ALERTS) > 0:
-            # The sender would not send them again in smaller parts, and they may be firing.
-            group = group.model_copy(update={"truncated_alerts": beyond})
-            limit = f"at most {MOST_ALERTS:,} in one request; {beyond:,} were left out"
-            found.unreadable.append(_rejected(MOST_ALERTS, "alerts", limit))
-        for index, given in enumerate(alerts[:MOST_ALERTS]):
+        taken = found.within_limit(alerts, "alerts")
+        if len(taken) < len(alerts):
+            # Those may be firing.
+            group = group.model_copy(update={"truncated_alerts": len(alerts) - len(taken)})
+        for index, given in enumerate(taken):
             try:
                 alert = read_as(Alert, given)
             except UnreadableAlert as fault:
@@ -172,8 +181,9 @@ class AlertRoutes:
         token = await self._callers.caller(request, Role.WRITE, is_report=True)
         now = self._clock()
         found = _Sorted()
-        events = await _events(request)
-        for index, event in enumerate(events):
+        events = found.within_limit(await _events(request), "body")
+        for index, given in enumerate(events):
+            event = _event(given)
             if isinstance(event, UnreadableAlert):
                 found.unreadable.append(_rejected(index, event.field, event.problem))
                 continue
@@ -200,8 +210,8 @@ class AlertRoutes:
         given = _whole(lambda: read_json(body))
         now = self._clock()
         found = _Sorted()
-        entries = _at_most(given) if isinstance(given, list) else [given]
-        for index, entry in enumerate(entries):
+        entries = given if isinstance(given, list) else [given]
+        for index, entry in enumerate(found.within_limit(entries, "body")):
             try:
                 await self._map(found, index, entry, name, mapping, sender, now)
             except UnreadableAlert as fault:
@@ -318,14 +328,15 @@ _ANY_ALERT = {"status": "firing", "startsAt": "2000-01-01T00:00:00Z", "fingerpri
 """Stands for the alerts while what is around them is read."""
 
 
-async def _events(request: web.Request) -> Sequence[CloudEvent | UnreadableAlert]:
+async def _events(request: web.Request) -> list[object]:
+    """One event, or those of a batch, which are read one by one; it may be empty."""
     # The binding's rule: the content type tells structured from binary, whatever headers there are.
     if request.content_type == BATCH:
         body = await _body(request)
         given = _whole(lambda: read_json(body))
         if not isinstance(given, list):
             raise _not("a JSON list of CloudEvents")
-        return [_event(each) for each in _at_most(given)]
+        return list[object](given)
     if request.content_type == EVENT:
         body = await _body(request)
         return [_whole(lambda: cloudevents.read_structured(body))]
@@ -336,16 +347,12 @@ async def _events(request: web.Request) -> Sequence[CloudEvent | UnreadableAlert
 
 
 def _event(given: object) -> CloudEvent | UnreadableAlert:
+    if isinstance(given, CloudEvent):
+        return given
     try:
         return cloudevents.read_member(given)
     except UnreadableAlert as fault:
         return fault
-
-
-def _at_most(given: list[object]) -> list[object]:
-    if not 0 < len(given) <= MOST_ALERTS:
-        raise _not(f"a list of 1 to {MOST_ALERTS:,} entries")
-    return given
 
 
 def _whole(read: Callable[[], T]) -> T:

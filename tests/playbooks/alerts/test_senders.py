@@ -31,6 +31,7 @@ from tests.playbooks.alerts.alerting import Sender, alert, event, grafana, paylo
 from tests.shop import ALERT_MAPPINGS, API_TOKEN, Clock, Shop
 
 JSON = "application/json"
+BATCHES = "application/cloudevents-batch+json"
 
 
 @pytest.fixture
@@ -156,6 +157,22 @@ async def test_more_alerts_than_fit_are_not_all_lost(shop: Shop, sender: Sender)
     assert "left some alerts out" in issue["body"], "what was left out may still fire"
 
 
+@pytest.mark.parametrize("path", ["/alerts/cloudevents", "/alerts/mapped/datadog"])
+async def test_a_batch_may_be_empty_or_too_long_and_is_not_all_lost(
+    shop: Shop, sender: Sender, path: str
+) -> None:
+    one, kind = datadog() | {"repository": shop.name}, JSON
+    if path == "/alerts/cloudevents":
+        one, kind = event("slo.breach", repository=shop.name), BATCHES
+    assert await sender.post(path, [], kind) == (202, {"accepted": 0, "rejected": []})
+    status, answer = await sender.post(path, [one] * 2001, kind)
+    assert (status, answer["accepted"]) == (202, 2000)
+    [rejected] = answer["rejected"]
+    assert (rejected["index"], rejected["field"]) == (2000, "body")
+    assert rejected["problem"] == "at most 2,000 in one request; 1 were left out"
+    await sender.incident("active")
+
+
 async def test_grafanas_test_button_is_answered_and_nothing_follows(
     shop: Shop, sender: Sender
 ) -> None:
@@ -215,9 +232,7 @@ def _batched(events: Sequence[Any]) -> HTTPMessage:
         json.loads(to_structured_event(each).body) if isinstance(each, CloudEvent) else each
         for each in events
     ]
-    return HTTPMessage(
-        {"content-type": "application/cloudevents-batch+json"}, json.dumps(members).encode()
-    )
+    return HTTPMessage({"content-type": BATCHES}, json.dumps(members).encode())
 
 
 @pytest.mark.sampled("_binary")
