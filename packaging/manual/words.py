@@ -43,8 +43,10 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 """Where texts are met, and the code that says them; a file belongs to the first that names it."""
 
-UNSAID = {"stored_steps.py"}
-"""What only tells a journal's steps by the words of earlier releases."""
+UNSAID = (ROOT / "bot/playbooks/stored_steps.py", ROOT / "bot/cockpit/manual")
+"""What only tells a journal's steps by the words of earlier releases; and the manual, once it is
+built: its page of every text would hold itself.
+"""
 
 _LOGS = {"debug", "info", "warning", "error", "exception", "critical"}
 _PATTERNS = {"compile", "sub", "search", "match", "fullmatch", "findall", "text", "execute"}
@@ -70,7 +72,7 @@ def texts() -> dict[str, list[Text]]:
             for path in [place] if place.is_file() else sorted(place.rglob("*")):
                 if (
                     path not in seen
-                    and path.name not in UNSAID
+                    and not any(path.is_relative_to(each) for each in UNSAID)
                     and path.suffix in (".py", ".html")
                     and path.is_file()
                 ):

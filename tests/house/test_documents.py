@@ -56,6 +56,7 @@ def test_of_what_the_documents_name_less_than_a_twentieth_is_not_tried(
         ("python", "x = ("),
         ("link", "docs/nowhere.md"),
         ("link", "docs/data.md#nowhere"),
+        ("link", "https://example.org/unread"),
         ("span", "bot/gone.py"),
         ("span", "tests/test_config.py::test_gone"),
         ("span", "playbooks_gone_total"),

@@ -134,6 +134,8 @@ def test_the_page_of_every_text_has_them_all() -> None:
     assert len(said()) > 2000
     assert shown.count("\n- ") == len(said())
     assert "Done: {done} ({commit linked})." in shown
+    # Built, the manual lies among the cockpit's pages: its page of every text holds no page of it.
+    assert "bot/cockpit/manual" not in shown
 
 
 def test_transcripts_in_the_documents_are_of_words_that_are_said_today() -> None:
