@@ -23,6 +23,11 @@ from pydantic import (
 
 from bot.github.errors import Unreadable
 
+COMMITS_LISTED = 250
+"""GitHub lists no more commits of a pull request; of others it says not that they are there."""
+FILES_LISTED = 3000
+"""Nor more files of one. Source: https://docs.github.com/rest/pulls/pulls"""
+
 
 class GitHubModel(BaseModel):
     """Something read from GitHub.

@@ -19,7 +19,7 @@ from bot.config_versions import ConfigVersion
 from bot.github.calls.checks import Button, CheckReport
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable, by_itself
-from bot.github.models import PullRequest
+from bot.github.models import FILES_LISTED, PullRequest
 from bot.playbooks.checks.results import CONFIG_CHECK, Unheard, names_seen, unheard
 from bot.records import gate_reports, sensitive_config
 from bot.records.database import reading
@@ -169,10 +169,17 @@ async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
     made = client.git.made(pull.head.sha)
     if made is not None and made.is_all_of(pull):
         return CONFIG_PATH in made.paths
+    listed = 0
     async for file in client.pulls.files(pull.number):
         if CONFIG_PATH in (file.filename, file.previous_filename):
             return True
-    return False
+        listed += 1
+    if listed < FILES_LISTED:
+        return False
+    # The file may be one of those that GitHub left out.
+    proposed = await client.contents.read(CONFIG_PATH, pull.head.sha)
+    present = await client.contents.read(CONFIG_PATH, pull.base.sha)
+    return (proposed and proposed.sha) != (present and present.sha)
 
 
 async def verdict_at(

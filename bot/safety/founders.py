@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from bot.config import CONFIG_PATH, PROTECTED, Config
 from bot.github.client import RepositoryClient
-from bot.github.models import Commit, PullRequest, Push
+from bot.github.models import COMMITS_LISTED, Commit, PullRequest, Push
 from bot.names import is_among
 from bot.safety.config_in_force import Sections, part_of
 from bot.triggers import Role, Value
@@ -74,10 +74,6 @@ def objection_to(login: str, founders: Sequence[str], *, asked_by: str) -> Objec
     return Objection.THEIR_OWN if is_own and others else None
 
 
-_ALL_LISTED = 250
-"""GitHub lists no more commits of a pull request."""
-
-
 _BY_HAND = frozenset({"push", "force_push", "branch_creation"})
 """Moves of a branch by somebody's own commits; who merges a pull request wrote none of it."""
 _LOOKED_BEHIND = 10
@@ -95,7 +91,7 @@ async def writers_of(client: RepositoryClient, pull: PullRequest) -> tuple[str, 
     """
     line = [each.sha for each in await client.pulls.commits(pull.number)]
     changing = await client.git.commits_of(CONFIG_PATH, pull.head.sha)
-    if len(line) < _ALL_LISTED:
+    if len(line) < COMMITS_LISTED:
         changing = tuple(each for each in changing if each.sha in line)
     # Where not all of its commits are known, whoever changed the file lately counts.
     pushes = None if pull.is_from_fork else await client.git.pushes(pull.head.ref)

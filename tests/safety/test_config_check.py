@@ -29,6 +29,13 @@ async def proposed(shop: Shop, branch: str, text: str) -> tuple[int, str]:
     return number, await shop.bob.head(branch)
 
 
+async def gated(shop: Shop, sha: str) -> None:
+    async def says() -> bool:
+        return "self-work gate" in await shop.alice.check_runs(sha)
+
+    await shop.eventually(says)
+
+
 async def test_a_broken_version_fails_with_the_line_and_what_is_allowed(shop: Shop) -> None:
     _, head = await proposed(shop, "broken", "checks:\n  smoke: [unit]\n  timeout: 5\n")
     run = await config_check(shop, head, "failure")
@@ -41,11 +48,7 @@ async def test_an_ordinary_change_passes_and_other_pull_requests_hear_nothing(sh
     await config_check(shop, head, "success")
     await shop.bob.open_pull_request("Other", {"x.txt": "x\n"}, branch="other")
     other = await shop.bob.head("other")
-
-    async def gated() -> Any:
-        return "self-work gate" in await shop.alice.check_runs(other)
-
-    await shop.eventually(gated)
+    await gated(shop, other)
     assert "playbooks config" not in await shop.alice.check_runs(other)
 
 
@@ -54,6 +57,19 @@ async def test_a_check_that_no_commit_ever_had_is_said_with_the_nearest(shop: Sh
     said = (await config_check(shop, head, "neutral"))["output"]["summary"]
     assert "`smokes`: did you mean `smoke`?" in said
     assert "- `quality`" in said
+
+
+@pytest.mark.thorough
+async def test_behind_more_files_than_github_lists_a_change_is_found(shop: Shop) -> None:
+    # GitHub lists 3,000, by their names.
+    many = {f"!/{number}": "x\n" for number in range(3000)}
+    text = "checks:\n  smoke: [unit]\n  timeout: 5\n"
+    await shop.bob.open_pull_request("Much", {**many, PATH: text}, branch="much")
+    await config_check(shop, await shop.bob.head("much"), "failure")
+    await shop.bob.open_pull_request("As much", many, branch="as-much")
+    head = await shop.bob.head("as-much")
+    await gated(shop, head)
+    assert "playbooks config" not in await shop.alice.check_runs(head)
 
 
 @pytest.mark.thorough

@@ -19,7 +19,7 @@ from typing import Literal
 from bot import markdown
 from bot.github.calls.trees import TreeChange
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
-from bot.github.models import Commit, PullRequest
+from bot.github.models import COMMITS_LISTED, Commit, PullRequest
 from bot.playbooks.incident.ports import IncidentStore, OutcomesGitHub
 from bot.records.branch_record import Wrong
 from bot.triggers import RUN_ID
@@ -168,10 +168,6 @@ TITLE = "Record the outcomes of incidents"
 _MENDS = "Somebody else had pushed here; this is what was put here before."
 
 
-_ALL_COMMITS = 250
-"""GitHub lists no more commits of a pull request: of more it cannot be told whose they are."""
-
-
 ATTEMPTS = 8
 """How often a branch is written anew that others push to meanwhile."""
 
@@ -204,10 +200,10 @@ async def only_ours(github: OutcomesGitHub, store: IncidentStore, number: int) -
         pull = await github.pulls.get(number)
         commits = await github.pulls.commits(number)
         known = _mended(commits, us)
-        if len(commits) < _ALL_COMMITS and all(_is_by(each, us) for each in commits[known:]):
+        if len(commits) < COMMITS_LISTED and all(_is_by(each, us) for each in commits[known:]):
             return
         brought = [each.filename async for each in github.pulls.files(number)]
-        if all(each.sha != pull.head.sha for each in commits) and len(commits) < _ALL_COMMITS:
+        if all(each.sha != pull.head.sha for each in commits) and len(commits) < COMMITS_LISTED:
             continue
         head = await _mend(github, store, pull, commits, us)
         try:

@@ -14,7 +14,7 @@ from typing import Literal
 from bot.config import Config
 from bot.errors import Passing
 from bot.github.calls.git_data import steps_of
-from bot.github.models import ChangedFile, Commit, PullRequest, Push
+from bot.github.models import COMMITS_LISTED, FILES_LISTED, ChangedFile, Commit, PullRequest, Push
 from bot.names import is_among
 from bot.playbooks.pull_request.ports import ProposalGitHub
 from bot.playbooks.undo import irreversible
@@ -30,10 +30,6 @@ FEWEST = 7
 
 _WEB_FLOW = "web-flow"
 """GitHub itself, as committer of what is done on its pages: nobody in particular."""
-_ALL_COMMITS = 250
-"""GitHub lists no more commits of a pull request."""
-_ALL_FILES = 3000
-"""GitHub lists no more files of a pull request."""
 _ALL_PUSHES = 100
 _TOO_MANY = "(more files than GitHub lists)"
 
@@ -85,7 +81,7 @@ def foreign(
         us: this App's login.
     """
     strangers = [each for each in commits if not is_made_by(each, us)]
-    listed = len(commits) < _ALL_COMMITS and any(each.sha == head for each in commits)
+    listed = len(commits) < COMMITS_LISTED and any(each.sha == head for each in commits)
     if listed and not strangers:
         return None
     told = bool(pushes) and pushes is not None and pushes[0].after == head
@@ -118,7 +114,7 @@ async def read_foreign(github: ProposalGitHub, pull: PullRequest) -> Foreign | N
     """
     us, head = (await github.app()).bot_login, pull.head.sha
     commits = await github.pulls.commits(pull.number)
-    if len(commits) < _ALL_COMMITS and all(each.sha != head for each in commits):
+    if len(commits) < COMMITS_LISTED and all(each.sha != head for each in commits):
         raise HeadMoves(f"#{pull.number} is being pushed to")
     if (found := foreign(head, commits, None, us)) is None:
         return None
@@ -163,7 +159,7 @@ def protected(
         if path is not None
     ]
     found = {*irreversible(paths, config.founder), *_kept_by_us(paths, config)}
-    more = (_TOO_MANY,) if len(files) >= _ALL_FILES else ()
+    more = (_TOO_MANY,) if len(files) >= FILES_LISTED else ()
     return (*sorted(found), *more)
 
 
