@@ -21,7 +21,8 @@ from bot.playbooks.alerts.decide import (
 from bot.playbooks.alerts.messages import AlertFacts
 from bot.playbooks.alerts.ports import AlertGitHub
 from bot.playbooks.autorevert.decide import SoleSuspect
-from bot.playbooks.autorevert.evidence import is_own, only_one, read_suspect, without_hotfixes
+from bot.playbooks.autorevert.evidence import only_one, read_suspect, without_hotfixes
+from bot.playbooks.incident.own_files import is_own
 from bot.playbooks.plan import read_config
 from bot.playbooks.ports import HistoryMirror
 from bot.records.alerts import Condition, Said

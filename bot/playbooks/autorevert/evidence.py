@@ -9,10 +9,8 @@ from pydantic import Field
 
 from bot import markdown
 from bot.config import Config
-from bot.git.history import describe, first_parents, parents_of
+from bot.git.history import describe, first_parents
 from bot.git.landed_changes import already_reverted
-from bot.git.process import Git
-from bot.git.trees import raw_changes
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, PullRequest
 from bot.playbooks.autorevert.decide import CheckEvidence, Purpose, SoleSuspect, TellPeople
@@ -20,7 +18,7 @@ from bot.playbooks.autorevert.ports import AutorevertGitHub, SuspectGitHub
 from bot.playbooks.checks.results import OUR_CHECKS, WINDOW, by_commit, runs_with_a_verdict
 from bot.playbooks.checks.streak import CommitRuns, find_streak
 from bot.playbooks.incident.branches import is_hotfix
-from bot.playbooks.incident.own_files import OwnFiles, is_by, own_files
+from bot.playbooks.incident.own_files import is_own, own_files
 from bot.playbooks.incident.phrases import quoted
 from bot.playbooks.plan import everybody_behind, is_opted_out, is_self_work, read_config
 from bot.playbooks.ports import HistoryMirror
@@ -135,41 +133,6 @@ async def read_suspect(
 def is_our_hotfix(pull: PullRequest, bot: str) -> bool:
     """Whether a pull request is a hotfix of ours; `bot` is the login we act under."""
     return is_hotfix(pull.head.ref) and pull.user.login == bot
-
-
-async def is_own(sha: str, config: Config, bot: str, mirror: HistoryMirror) -> bool:
-    """Whether a commit changes only what this bot wrote: records, reports, the flag document.
-
-    Such a commit is never suspected. That it says it is ours is not enough: anybody can say so.
-
-    Args:
-        sha: the commit.
-        config: where records and the flag document are.
-        bot: the login we commit under.
-        mirror: its commits.
-    """
-
-    async def look(git: Git) -> bool:
-        parents, _ = await parents_of(git, sha)
-        if not parents:
-            return False
-        changes = await raw_changes(git, parents[0], sha)
-        own = await own_files(config, git)
-        if not changes or not all(_is_named(own, change.path) for change in changes):
-            return False
-        [info] = await describe(git, [sha])
-        if is_by(info.author, info.email, bot):
-            return True
-        return await own.kept.of(git, sha, parents[0]) >= {change.path for change in changes}
-
-    return await mirror.read(look)
-
-
-def _is_named(own: OwnFiles, path: bytes) -> bool:
-    try:
-        return own.named(path.decode())
-    except UnicodeDecodeError:
-        return False
 
 
 class CheckLook(Value):

@@ -17,19 +17,28 @@ from pydantic import Field, RootModel
 from bot import markdown
 from bot.config import BisectConfig, Config
 from bot.git.errors import AmbiguousRevision, UnknownRevision
-from bot.git.history import is_ancestor, merge_base, resolve, resolve_expression
+from bot.git.history import (
+    first_parents,
+    is_ancestor,
+    merge_base,
+    resolve,
+    resolve_expression,
+)
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
 from bot.names import split_steps
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, count_between
 from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror
 from bot.playbooks.checks.results import meant
+from bot.playbooks.incident.own_files import is_own
 from bot.playbooks.plan import CannotPlan, Declined, read_config
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
 _CHECKS_NAMED = 10
 _SHORT = 12
+_RECORDS_IN_A_ROW = 20
+"""How far a branch is looked back for a commit that is none of our records."""
 _REMOTES = ("origin", "upstream")
 _ACTIONS_BEGAN = datetime(2018, 10, 1, tzinfo=UTC)
 
@@ -115,6 +124,8 @@ async def _plan(
     config, fault = await _config_of(facts.default_branch, mirror, settled, has_sandbox=has_sandbox)
     bad = await _commit(request.bad or f"refs/heads/{facts.default_branch}", github, mirror)
     base = await _home(bad, request.bad, facts, github, mirror)
+    if bad == await mirror.branch_head(base):
+        bad = await _before_records(bad, config, github, mirror)
     good = None
     if request.good is not None:
         good = await _commit(request.good, github, mirror)
@@ -136,6 +147,18 @@ async def _plan(
         config_fault=fault,
         has_sandbox=has_sandbox,
     )
+
+
+async def _before_records(
+    head: str, config: Config, github: BisectGitHub, mirror: BisectMirror
+) -> str:
+    """The newest commit of a branch that somebody made: no check runs on records of ours."""
+    bot = (await github.app()).bot_login
+    lately = await mirror.read(lambda git: first_parents(git, head, _RECORDS_IN_A_ROW))
+    for sha in lately:
+        if not await is_own(sha, config, bot, mirror):
+            return sha
+    return head
 
 
 class TrialSettings(Value):
@@ -228,10 +251,12 @@ def which_check(
                 reason=f"{markdown.code(named)} stands for {len(found)} checks: {_listed(found)}.",
                 remedy="Write the name of one exactly: `/bisect GOOD..BAD check NAME`.",
             )
-        listed = _listed(reported) if reported else "none at all"
         return Declined(
             reason=f"No check named {markdown.code(named)} has reported on the bad end.",
-            remedy=f"Reported there: {listed}. Name one of them: `/bisect GOOD..BAD check NAME`.",
+            remedy=f"Reported there: {_listed(reported)}. Name one of them: "
+            "`/bisect GOOD..BAD check NAME`."
+            if reported
+            else "No other has either: wait for its checks, or name another bad end.",
         )
     configured = [n for n in failing if n in (*config.checks.smoke, *config.checks.evals)]
     chosen = failing if len(failing) == 1 else configured
@@ -246,7 +271,7 @@ def which_check(
         return None
     return Declined(
         reason="No check fails on the bad end, so nothing tells good commits from bad ones.",
-        remedy="Wait for its checks or name another bad end. To have commits tried afresh, name a "
+        remedy="Wait for its checks or name another bad end. To have commits tried, name a "
         f"trial workflow in {markdown.code('.github/playbooks.yml')} under "
         "`bisect: {workflow: …}`.",
     )

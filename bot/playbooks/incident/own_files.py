@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.config import Config
+from bot.git.history import describe, parents_of
 from bot.git.process import Git
 from bot.git.revert import KeptFiles
+from bot.git.trees import raw_changes
 from bot.playbooks.incident.record_files import RECORDS_BRANCHES
+from bot.playbooks.ports import HistoryMirror
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.reports import SPEC_REPORT_PATH
 from bot.traffic.flagd import InvalidFlags, check_flags, written
@@ -123,6 +126,37 @@ async def own_files(config: Config, git: Git, more: Collection[str] = ()) -> Own
     return OwnFiles(config, frozenset({*known, *more}))
 
 
+async def is_own(sha: str, config: Config, bot: str, mirror: HistoryMirror) -> bool:
+    """Whether a commit changes only what this bot wrote: records, reports, the flag document.
+
+    Such a commit is never suspected. That it says it is ours is not enough: anybody can say so.
+
+    Args:
+        sha: the commit.
+        config: where records and the flag document are.
+        bot: the login we commit under.
+        mirror: its commits.
+
+    Raises:
+        GitError: the mirror could not be read.
+    """
+
+    async def look(git: Git) -> bool:
+        parents, _ = await parents_of(git, sha)
+        if not parents:
+            return False
+        changes = await raw_changes(git, parents[0], sha)
+        own = await own_files(config, git)
+        if not changes or not all(_is_named(own, change.path) for change in changes):
+            return False
+        [info] = await describe(git, [sha])
+        if is_by(info.author, info.email, bot):
+            return True
+        return await own.kept.of(git, sha, parents[0]) >= {change.path for change in changes}
+
+    return await mirror.read(look)
+
+
 def is_by(author: str, email: str, bot: str) -> bool:
     """Whether GitHub made a commit for this bot, by the name and address it gives a bot's.
 
@@ -132,6 +166,13 @@ def is_by(author: str, email: str, bot: str) -> bool:
         bot: the App's login, such as `playbooks[bot]`.
     """
     return author == bot and email.endswith(f"+{bot}@users.noreply.github.com")
+
+
+def _is_named(own: OwnFiles, path: bytes) -> bool:
+    try:
+        return own.named(path.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_written(data: Any, text: str) -> bool:

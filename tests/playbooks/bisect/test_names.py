@@ -111,3 +111,23 @@ async def test_a_label_bisects_the_branch_of_its_pull_request_whatever_its_name(
         return [title for title in titles if "release@2" in title]
 
     await shop.eventually(begun)
+
+
+async def test_a_branch_is_searched_up_to_what_somebody_made_not_to_our_records(
+    shop: Shop,
+) -> None:
+    """No check runs on the commit that records an outcome, which is the newest after a revert."""
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    hotfix = await shop.merged_hotfix()
+    assert "Done" in await shop.final_word(broken)
+    newest = shop.repository.git.ref("refs/heads/main")
+    assert newest != hotfix["merge_commit_sha"]
+    # The shop's CI reads no `[skip ci]`.
+    for number, run in [*shop.repository.check_runs.items()]:
+        if run.head_sha == newest:
+            del shop.repository.check_runs[number]
+    shop.repository.statuses[:] = [e for e in shop.repository.statuses if e.sha != newest]
+    await shop.says(broken, "/bisect ..main check lint")
+    [said] = await shop.told(broken, "No check named `lint` has reported on the bad end.", times=1)
+    assert "Reported there: `smoke`." in said
