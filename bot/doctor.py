@@ -143,8 +143,8 @@ async def _around(
         findings.append(at_port)
         running = at_port.what == _RUNS
     if found is not None:
-        named = ", ".join(token.name for token in found.tokens) or "nobody"
-        findings.append(_good("senders", f"tokens for {named}"))
+        named = ", ".join(token.name for token in found.tokens) or "none"
+        findings.append(_good("senders", f"tokens in PLAYBOOKS_API_TOKENS: {named}"))
         findings += await _database(settings, found, running)
         if settings.prometheus_url is not None:
             findings.append(await _prometheus(settings))
@@ -212,7 +212,7 @@ def _public(settings: Settings) -> list[DoctorFinding]:
     findings = []
     if settings.playbooks_url is None and settings.playbooks_host not in LOOPBACK:
         remedy = "Set PLAYBOOKS_URL to the address that people and GitHub reach it at."
-        what = f"it listens on {settings.playbooks_host}, and nobody knows its public address."
+        what = f"it listens on {settings.playbooks_host}, and no public address is set."
         findings.append(_bad("PLAYBOOKS_URL", what, remedy))
     for name in ("github_client_id", "github_client_secret"):
         if not getattr(settings, name):
@@ -267,8 +267,12 @@ async def _database(settings: Settings, found: Readings, running: bool) -> list[
     try:
         return await _stored(settings, found, records, running)
     except Exception as error:  # whatever the driver raises is what the person must see
-        what = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        remedy = "Check DATABASE_URL: host, name, user and password; and that the server runs."
+        # SQLAlchemy puts the driver's error, with its name, into words of its own.
+        what = str(getattr(error, "orig", None) or error).splitlines()[0]
+        remedy = (
+            "Check DATABASE_URL: host, name, user and password (its `@`, `:` and `/` as %40, %3A "
+            "and %2F); and that the server runs."
+        )
         return [_bad("database", what, remedy)]
     finally:
         await records.dispose()
@@ -381,7 +385,7 @@ async def _hook(settings: Settings, github: GitHub) -> list[DoctorFinding]:
         findings.append(_bad("GITHUB_WEBHOOK_SECRET", what, remedy))
     elif latest is not None and not latest.is_ok:
         what = f"GitHub's latest delivery failed: {latest.status} ({latest.status_code})."
-        remedy = "See that GitHub reaches the bot, then run `playbooks redeliver`."
+        remedy = "Make sure that GitHub can reach the bot, then run `playbooks redeliver`."
         findings.append(_bad("webhooks", what, remedy))
     return findings or [_good("webhooks", f"they go to {target}")]
 
@@ -398,7 +402,7 @@ async def _client(settings: Settings, github: GitHub) -> list[DoctorFinding]:
     flow = github.web_flow(settings.github_client_id, settings.github_client_secret)
     if await flow.is_known():
         return [_good("log-in", "GitHub knows the client")]
-    what = "GitHub does not take it with GITHUB_CLIENT_ID: nobody can log in to the cockpit."
+    what = "GitHub does not accept it with GITHUB_CLIENT_ID: nobody can log in to the cockpit."
     remedy = "Make a new client secret on the App's page under General."
     return [_bad("GITHUB_CLIENT_SECRET", what, remedy)]
 
@@ -469,7 +473,7 @@ async def _faults(client: RepositoryClient, branch: str) -> AsyncIterator[tuple[
         silent -= {each.name for each in await client.checks.results(head)} if silent else set()
     if merged and silent:
         what = f"required, and reported on none of the last pull requests: {', '.join(silent)}."
-        yield what, "Have it report on pull requests, or require it no more: hotfixes wait for it."
+        yield what, "Have it report on pull requests, or stop requiring it: hotfixes wait for it."
 
 
 def _installation(installation: Installation) -> list[DoctorFinding]:

@@ -360,7 +360,7 @@ FAULTS: dict[str, Fault] = {
     # --- the world ---
     "misspelt variable": Fault(value("PLAYBOOK_FOUNDERS", "alice"), "PLAYBOOK_FOUNDERS",
                                "is not known"),
-    "no public address": Fault(open_without_address, "PLAYBOOKS_URL", "nobody knows its public"),
+    "no public address": Fault(open_without_address, "PLAYBOOKS_URL", "no public address is set"),
     "client id missing": Fault(value("GITHUB_CLIENT_ID", None), "GITHUB_CLIENT_ID",
                                "nobody can log in"),
     "client secret wrong": Fault(value("GITHUB_CLIENT_SECRET", "wrong"), "GITHUB_CLIENT_SECRET",
