@@ -401,7 +401,7 @@ def doctor(as_json: bool) -> None:
 
 @main.command()
 @click.argument("repository", metavar="OWNER/SCRATCH")
-@click.option("--again", metavar="OWNER/SCRATCH", help="The name once more; asked for without it.")
+@click.option("--again", metavar="OWNER/SCRATCH", help="The name once more; else it is asked for.")
 @click.option("--every", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="s.")
 @click.option(
     "--patience", type=click.FloatRange(min=1), default=900.0, show_default=True,
@@ -421,7 +421,7 @@ def rehearse(
 
     settings = _settings()
     if again is None and sys.stdin.isatty():
-        again = click.prompt("It is written to. Its name once more", default="")
+        again = click.prompt("It will be written to. Type its name once more", default="")
     if again != repository:
         _fail(f"Nothing is touched unless it is named twice: --again {repository}", code=2)
     by_person = os.environ.get("GH_TOKEN") or os.environ.get("GITHUB_TOKEN")

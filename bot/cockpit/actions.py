@@ -274,7 +274,7 @@ class Actions:
         if said >= MOST_WITHOUT_RIGHT:
             raise PageRefused(
                 429,
-                f"Commands need write access; you have {seen.role}, and tried it often.",
+                f"Commands need write access; you have {seen.role}, and have tried too often.",
                 "Ask somebody with write access, or try again in an hour.",
             )
         self._without_right[key] = said + 1

@@ -205,7 +205,7 @@ class Login:
         if not is_same_secret(state, pending.state):
             raise PageRefused(400, "This login was not begun in this browser.", _AGAIN)
         if visit.query.get("error"):
-            raise PageRefused(403, "GitHub did not let you in: you said no, or it did.", _AGAIN)
+            raise PageRefused(403, "GitHub did not let you in: you declined, or it did.", _AGAIN)
         try:
             visitor = await flow.identify(
                 visit.query.get("code", ""),
@@ -218,7 +218,7 @@ class Login:
         except (Passing, GitHubError) as fault:
             log.warning("nobody can log in", why=str(fault))
             raise PageRefused(
-                503, "GitHub cannot be asked who you are.", "Try again in a minute."
+                503, "GitHub does not answer, so nobody can log in.", "Try again in a minute."
             ) from fault
         key = secrets.token_urlsafe(32)
         async with self._records.begin() as conn:

@@ -114,7 +114,7 @@ class ApproveCommands:
             return _refused(
                 trigger,
                 f"Nothing was decided: {decided.refused}.",
-                "`/status` says where it stands; `/retry` asks anew.",
+                "`/status` says where it stands; `/retry` asks again.",
             )
         return decided.commit
 
@@ -203,20 +203,20 @@ def _not_to_this(trigger: Trigger, asked: _Asked) -> Reply | None:
         case Against.NOT_NAMED:
             return _refused(
                 trigger,
-                "The commit that waits here is none of mine, so a yes has to name it.",
+                "The commit that waits here was not made by me, so an approval has to name it.",
                 f"Read {markdown.code(now[:SHOWN])}, then comment {command}.",
             )
         case Against.THEIR_OWN:
             makers = ", ".join(markdown.code(each) for each in asked.foreign.makers)
             return _refused(
                 trigger,
-                f"Nobody answers for commits that they wrote or pushed themselves ({makers}).",
+                f"Nobody may approve commits that they wrote or pushed themselves ({makers}).",
                 f"Ask somebody else to read it and comment {command}.",
             )
         case Against.HELD:
             return _refused(
                 trigger,
-                "Whoever writes self-work does not approve what others pushed to my branch.",
+                "Nobody who writes self-work may approve what others pushed to my branch.",
                 f"Ask somebody else to read it and comment {command}.",
             )
         case Against.NO_FOUNDER:
@@ -233,7 +233,7 @@ def _to_another_plan(trigger: Trigger, approval: Approval, before: Collection[st
         return None
     return _refused(
         trigger,
-        "Nothing was approved: the plan changed just before your yes came.",
+        "Nothing was approved: the plan changed just before you approved it.",
         "Read it as it stands now, and `/approve` it again if you agree.",
     )
 
@@ -275,4 +275,4 @@ def _only_founders(founders: Sequence[str]) -> tuple[str, str]:
 
 def _not_ones_own(others: Sequence[str]) -> tuple[str, str]:
     names = ", ".join(markdown.code(each) for each in others)
-    return "Nobody approves what they asked for themselves.", f"Ask another Founder: {names}."
+    return "Nobody may approve what they asked for themselves.", f"Ask another Founder: {names}."

@@ -339,12 +339,12 @@ def _refusal(trigger: Trigger, wanted: _Wanted, version: _Version) -> tuple[str,
     if objection is Objection.THEIR_OWN:
         others = [each for each in wanted.founders if each.lower() != login.lower()]
         names = ", ".join(markdown.code(each) for each in others)
-        return "Nobody approves what they wrote themselves.", f"Ask another Founder: {names}."
+        return "Nobody may approve what they wrote themselves.", f"Ask another Founder: {names}."
     if wanted.is_held:
         others = [each for each in wanted.founders if each.lower() != login.lower()]
         names = ", ".join(markdown.code(each) for each in others)
         return (
-            "Whoever writes self-work does not approve the configuration that holds it.",
+            "Nobody who writes self-work may approve the configuration that holds it.",
             f"Ask another Founder: {names}.",
         )
     request = trigger.request
@@ -353,8 +353,8 @@ def _refusal(trigger: Trigger, wanted: _Wanted, version: _Version) -> tuple[str,
         return None
     command = markdown.code(f"/approve {wanted.digest[:SHOWN]}")
     return (
-        "Nothing was approved: what stands here now is not what your yes was to, or it was not "
-        f"shown yet. It changes {wanted.changed} (digest {markdown.code(wanted.digest[:SHOWN])}).",
+        "Nothing was approved: what stands here now is not what you approved, or was not shown "
+        f"yet. It changes {wanted.changed} (digest {markdown.code(wanted.digest[:SHOWN])}).",
         f"Read it, then comment {command}.",
     )
 

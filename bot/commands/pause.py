@@ -261,7 +261,9 @@ def _paused(pause: Pause, actor: Actor) -> Reply:
 
 def _which(actor: Actor, held: Sequence[Pause], scope: str | None) -> Reply:
     if not held:
-        text = replies.refusal(actor, "Nothing is paused here.", "`/pause because …` would.")
+        text = replies.refusal(
+            actor, "Nothing is paused here.", "To pause self-work: `/pause because …`."
+        )
     elif scope is not None:
         names = ", ".join(markdown.code(pause.scope) for pause in held)
         text = replies.refusal(actor, f"{markdown.code(scope)} is not paused.", f"Paused: {names}.")
@@ -286,7 +288,7 @@ def _may_not(actor: Actor, lifting: Lifting, needed: Role | None, command: str) 
             if number is None
             else f"#{number} is self-work that you wrote"
         )
-        why = f"Whoever's work is held does not lift the pause, nor let through: {yours}."
+        why = f"Nobody whose work is held may lift the pause or let a commit through: {yours}."
     shown = [markdown.code(each) for each in lifting.others[:_MOST_NAMED]]
     more = len(lifting.others) - len(shown)
     names = ", ".join(shown) + (f" or {more} more" if more > 0 else "")

@@ -57,9 +57,7 @@ def stranded(actor: Actor, left: Sequence[str], *, merged: bool, issue: int | No
         parts.append("It left open:\n\n" + "\n".join(f"- {each}" for each in left))
     if merged:
         closing = f"close issue #{issue}" if issue else "nothing is left to do"
-        parts.append(
-            f"Its change is merged. Look whether the branch is green; if it is, {closing}."
-        )
+        parts.append(f"Its change is merged. Check that the branch is green; if it is, {closing}.")
     else:
         parts.append(f"Comment `/retry`: it starts again{named} from what GitHub shows now.")
     return "\n\n".join(parts)
@@ -139,7 +137,7 @@ def joined(actor: Actor, incident: Incident | None, run: StoredRun, *, approved:
         return (
             f"{_named(actor)}, I am still looking for what to revert: the {run.playbook}{issue} "
             "goes on. When it is found I will propose the revert there, and `/approve` merges it. "
-            "You already know it? `/revert #NUMBER` reverts that at once."
+            "If you know it already, `/revert #NUMBER` reverts it at once."
         )
     under_way = f"{_named(actor)}, {_what(incident)} is already being reverted{by}"
     waits = run.standing if run.standing and run.standing.state == "needs you" else None
@@ -321,7 +319,7 @@ def still_at_work(actor: Actor) -> str:
 def stays_closed(actor: Actor, why: str) -> str:
     """The issue of an incident was opened again too late."""
     return (
-        f"{_who(actor)} Ask for what you need anew, as in `/revert #…`: that opens an incident of "
+        f"{_who(actor)} Ask again for what you need, as in `/revert #…`: that opens an incident of "
         f"its own. This one stays as it is: {markdown.text(why)}."
     )
 

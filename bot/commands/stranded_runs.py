@@ -307,9 +307,7 @@ def _headline(incident: Incident | None) -> str:
     if incident is not None and _is_over(incident):
         return "Done: this is over."
     if incident is not None and incident.status in _MERGED:
-        return (
-            "Look whether the branch is green, then close this issue: nobody watches it any more."
-        )
+        return "Check that the branch is green, then close this issue: nobody watches it any more."
     if incident is not None and incident.kind in _ON_TRIAL:
         return (
             f"Comment `/retry` for another {incident.kind}: this bot was updated, which ended this "

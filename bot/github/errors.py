@@ -199,7 +199,7 @@ def in_words(error: GitHubError) -> str:
         case NotFound():
             return "it does not exist, or the App may not see it"
         case Unprocessable(fields=fields) if lower in ("", "validation failed"):
-            return "; ".join(fields.values())[:_LONGEST] or "GitHub does not take it"
+            return "; ".join(fields.values())[:_LONGEST] or "GitHub does not accept it"
         case _:
             return (said or str(error))[:_LONGEST]
 

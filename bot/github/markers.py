@@ -18,7 +18,7 @@ TITLE_LIMIT = 256
 CHECK_TEXT_LIMIT = 65_535
 """Size of a check-run's summary and of its text; counted in bytes here, to be on the safe side."""
 
-CUT_NOTICE = "\n\n… *The rest was cut: GitHub takes no longer text here.*"
+CUT_NOTICE = "\n\n… *The rest was cut: GitHub allows no more text here.*"
 
 _MARKER_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]*")
 # No `<` either: a text of nothing but beginnings would be read to its end from each of them.

@@ -198,7 +198,7 @@ def _whose_work_is_held(facts: AdmissionFacts) -> Refused | None:
         yours = f"#{held.number} is self-work that you wrote"
     others = [f"`{login}`" for login in facts.easing.others[:_MOST_NAMED]]
     return Refused(
-        reason=f"Self-work is paused, and whoever's work is held does not {deed}: {yours}. "
+        reason=f"Self-work is paused, and nobody whose work is held may {deed}: {yours}. "
         "The incident stays as it is.",
         remedy=f"Ask one of these: {', '.join(others)}."
         if others

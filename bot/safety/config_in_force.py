@@ -26,8 +26,8 @@ KNOWN_FOR = timedelta(seconds=30)
 """How long an answer is used without asking GitHub again; a push is heard at once."""
 
 A_LINK = (
-    f"{CONFIG_PATH} is a symbolic link. It must be a file itself: who changes what a link leads to "
-    "changes no configuration that anybody would see."
+    f"{CONFIG_PATH} is a symbolic link. It has to be a file: behind a link the configuration could "
+    "be changed without anybody noticing."
 )
 _regular: LRUCache[tuple[int, str], None] = LRUCache(10_000)
 """Versions, each with its repository, that were seen to be a file; looked for once."""

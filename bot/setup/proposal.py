@@ -177,7 +177,7 @@ def _bisect(seen: SeenRepository) -> str:
                 _named("workflow", found.file),
             ]
         )
-    near = f" {found.file} comes near." if found else ""
+    near = f" {found.file} comes close." if found else ""
     return "\n".join(
         [
             f"# No workflow was seen that tries one commit.{near}",

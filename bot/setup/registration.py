@@ -150,7 +150,7 @@ async def exchange(github: Addresses, code: str) -> AppCredentials:
         ):
             if answer.status != 201:
                 raise SetupRefused(
-                    f"GitHub does not take its code ({answer.status}): it works once, within an "
+                    f"GitHub does not accept its code ({answer.status}): it works once, within an "
                     "hour. Begin again; an App that was made meanwhile can be deleted."
                 )
             given = await answer.json(content_type=None)

@@ -234,7 +234,7 @@ async def ask_who(github: GitHub, app_id: int, api_url: str) -> App:
                 "GitHub refuses what is signed here by the clock of this machine: it is wrong. "
                 "Set it, for instance by NTP."
             ) from refused
-        what = f"GitHub does not take this key for App {app_id}."
+        what = f"GitHub does not accept this key for App {app_id}."
         remedy = "Make a new one on the App's page under Private keys, or correct GITHUB_APP_ID."
         raise InvalidSettings(SettingFault("GITHUB_PRIVATE_KEY", what, remedy)) from refused
     except NotFound as refused:

@@ -183,7 +183,7 @@ async def test_the_button_on_the_default_branch_is_not_for_who_pushed_it(shop: S
 
     async def refused() -> bool:
         said = (await config_check(shop, head, "neutral"))["output"]["summary"]
-        return "Nobody approves what they wrote themselves." in said
+        return "Nobody may approve what they wrote themselves." in said
 
     await shop.eventually(refused)
     await press_approve(shop, run, "olivia")

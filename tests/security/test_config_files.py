@@ -40,7 +40,7 @@ async def test_a_link_configures_nothing_and_is_said_where_it_is_proposed(shop: 
     head = await commit(shop, "link", file("config/playbooks.yml", THERE), LINK)
     await shop.bob.open_pull_request("Configure", None, branch="link")
     run = await config_check(shop, head, "failure")
-    assert "is a symbolic link. It must be a file itself" in run["output"]["summary"]
+    assert "is a symbolic link. It has to be a file" in run["output"]["summary"]
 
 
 async def test_what_a_link_leads_to_changes_nothing_on_the_default_branch(shop: Shop) -> None:

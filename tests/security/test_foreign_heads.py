@@ -316,7 +316,7 @@ async def test_before_verification_bobs_plain_push_waits_for_another_writer(shop
     assert f"`/approve {theirs[:12]}`" in await red(shop, theirs)
     assert "by `bob`" not in await refused(shop, broken, "/approve", shop.alice)
     own = await refused(shop, broken, f"/approve {theirs[:12]}", shop.bob)
-    assert "Nobody answers for commits that they wrote or pushed themselves (`bob`)" in own
+    assert "Nobody may approve commits that they wrote or pushed themselves (`bob`)" in own
     assert theirs[:12] in await refused(shop, broken, "/approve 1234567", shop.alice)
     await shop.says(broken, f"/approve {theirs[:12]}", shop.alice)
     await shop.merged_hotfix()
@@ -489,5 +489,5 @@ async def test_a_run_that_began_before_merges_no_foreign_head_either(
     hotfix = await shop.hotfix()
     await shop.bob.push(hotfix["head"]["ref"], {"shop.py": GOOD}, "Resolve")
     await _mark_ready(shop, hotfix["number"])
-    await shop.standing(broken, "it holds commits that this App did not make")
+    await shop.standing(broken, "it contains commits that this App did not make")
     assert not (await shop.hotfix())["merged_at"]

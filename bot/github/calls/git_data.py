@@ -484,5 +484,5 @@ def _moved(branch: str, error: Exception) -> Exception:
     if "already exists" in said:
         return BranchExists(f"The branch {branch} exists already, without this commit.")
     if "fast forward" in said or "fast-forward" in said:
-        return Conflict(f"The branch {branch} moved meanwhile; the commit is computed anew.")
+        return Conflict(f"The branch {branch} moved meanwhile; the commit is computed again.")
     return error

@@ -108,7 +108,7 @@ def what_follows(evidence: AlertEvidence) -> Following:
         reason = "automatic action is switched off here"
         return LeaveIt(reason=reason, commands=_by_hand(named, evidence))
     if not severities & set(BAD_ENOUGH):
-        return LeaveIt(reason="nothing that fires is worse than low")
+        return LeaveIt(reason="no alert in the group is more severe than low")
     if named is None:
         return _suspicion(evidence, severities)
     reason = f"an alert names it: {named.title}"
@@ -148,7 +148,7 @@ def _of_change(evidence: AlertEvidence, named: Said, reason: str) -> Following:
 def _suspicion(evidence: AlertEvidence, severities: set[Severity]) -> Following:
     signals = {each.said.signal for each in evidence.conditions}
     if "budget.overrun" in signals:
-        return LeaveIt(reason="nobody says what spent it")
+        return LeaveIt(reason="the report does not say what spent it")
     if signals == {"alert"} and not severities & set(WITHOUT_A_SIGN):
         return LeaveIt(reason="the alert names no change, and is not bad enough to suspect one")
     standing = [each for each in evidence.suspects if not each.is_reverted]

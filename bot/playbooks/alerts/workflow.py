@@ -90,7 +90,7 @@ async def open_for_group(
         await alerts.follow(conn, group.id, run.id)
         incident, action = await _incident(conn, trigger, group, now)
         incident = await incidents.count_alerts(conn, incident.id, group.received)
-        over = "it was over before it was heard of" if group.is_clear else None
+        over = "it was over before I heard of it" if group.is_clear else None
         await notifications.announce(conn, incident, at=now, spared=over)
         await runs.note(conn, run.id, at=now, incident_id=incident.id)
         for state in (RunState.RUNNING, RunState.VERIFYING):

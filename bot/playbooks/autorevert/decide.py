@@ -196,9 +196,11 @@ def _about(suspect: SoleSuspect, evidence: CheckEvidence, streak: Streak, good: 
         return TellPeople(reason=f"{seen}; it could not be run again, so it may be a flake")
     if suspect.age > evidence.young:
         if proposes:
-            return TellPeople(reason=f"{seen}; the change is too old to blame at once")
+            return TellPeople(reason=f"{seen}; the change is too old to blame right away")
         return BisectBetween(
-            good=good, bad=streak.bad, reason=f"{seen}; the change is too old to blame at once"
+            good=good,
+            bad=streak.bad,
+            reason=f"{seen}; the change is too old to blame right away",
         )
     most = Autonomy.MERGE if suspect.is_self_work else Autonomy.OPEN
     if evidence.certainty.begun < CERTAIN:

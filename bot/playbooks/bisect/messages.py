@@ -110,8 +110,8 @@ def issue_body(case: BisectMessages, standing: StatusMessage, picture: str) -> s
     return paragraphs(
         f"**{standing.headline}**",
         f"{case.signal} {'failed' if over else 'fails'} on {markdown.code(case.base)} at "
-        f"{linked(case, case.bad)}, and the commit that broke it {'was' if over else 'is'} looked "
-        f"for.{reason}",
+        f"{linked(case, case.bad)}, and I {'looked' if over else 'am looking'} for the commit that "
+        f"broke it.{reason}",
         facts(case),
         body(standing),
         passed_over(case, standing),

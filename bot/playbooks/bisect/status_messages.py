@@ -181,7 +181,7 @@ def cannot_try(
             f"The {case.known} results there are do not settle which of {case.commits} commits "
             f"broke {case.signal}. In `.github/playbooks.yml` of the default branch:",
             markdown.fence(settings, language="yaml"),
-            "How commits are tried needs a Founder's yes once; I will ask for it when the lines "
+            "A Founder has to approve once how commits are tried; I will ask when the lines "
             "are there.",
             *learnt(case, finding, reason=False),
             *(
@@ -254,7 +254,7 @@ def nobody(case: BisectMessages, finding: Finding) -> StatusMessage:
     """The bad end passes."""
     return StatusMessage(
         state="stopped",
-        headline=f"Done: no commit is to blame, the bad end passes {case.signal} "
+        headline=f"Done: no commit is to blame; the bad end passes {case.signal} "
         f"({finding.confidence:.1%} sure).",
         details=(
             "The failure was a flake or came from its environment.",

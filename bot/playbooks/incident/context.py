@@ -334,7 +334,7 @@ class IncidentContext(Value):
     @property
     def how_to_begin_anew(self) -> str:
         """The one way on once this has ended without a merge (Markdown)."""
-        return f"Comment {markdown.code(self.anew)} again to start anew."
+        return f"Comment {markdown.code(self.anew)} again to start over."
 
 
 class SettledPlan(Protocol):

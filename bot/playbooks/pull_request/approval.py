@@ -116,7 +116,7 @@ def others_pushed(
     by = ", ".join(markdown.code(each) for each in makers) or "somebody whom GitHub does not name"
     who = "A Founder may" if plan.of == "founder" else "Anyone with write access may"
     if makers:
-        who += f", but not {by}: nobody answers for their own commits"
+        who += f", but not {by}: nobody may approve their own commits"
     shown = [f"- {markdown.code(path)}" for path in plan.irreversible[:_PATHS_SHOWN]]
     if len(plan.irreversible) > _PATHS_SHOWN:
         shown.append(f"- … and {len(plan.irreversible) - _PATHS_SHOWN} more")
@@ -124,12 +124,12 @@ def others_pushed(
     return StatusMessage(
         state="needs you",
         headline=f"Read {commit_linked(case, plan.commit)} on {proposal_linked(case)}, then "
-        f"comment {command}: it holds commits that I did not make.",
+        f"comment {command}: it contains commits that I did not make.",
         details=(
             f"They are by {by}. I will merge it on that approval alone, once the checks that count "
             f"are green. {who}. The approval holds for this commit on its way to "
             f"{markdown.code(case.base)}; the next push voids it. The question is open for "
-            f"{hours:g} hours, then `/retry` asks anew.",
+            f"{hours:g} hours, then `/retry` asks again.",
             *(
                 ("It changes what only a Founder may change:\n\n" + "\n".join(shown),)
                 if shown
@@ -159,7 +159,7 @@ def founder_decides(case: IncidentContext, plan: AskedPlan, tally: CheckTally) -
             plan.shown(),
             f"An approval holds for {commit_linked(case, plan.commit)} alone (plan "
             f"{markdown.code(plan.digest[:12])}); another push voids it. The question is open for "
-            f"{hours:g} hours, then `/retry` asks anew.",
+            f"{hours:g} hours, then `/retry` asks again.",
         ),
         checks=tally.shown,
         approvable=True,
@@ -292,10 +292,10 @@ def may_it_begin(case: IncidentContext, plan: AskedPlan, reason: str) -> StatusM
         details=(
             reason,
             plan.shown(),
-            f"{'A Founder' if plan.of == 'founder' else 'Anyone with write access'} may answer. A "
-            "yes also merges it once it is green; it holds "
-            f"for this plan alone ({markdown.code(plan.digest[:12])}), and another one is asked "
-            f"about anew. The question is open for {hours:g} hours.",
+            f"{'A Founder' if plan.of == 'founder' else 'Anyone with write access'} may answer. An "
+            "approval also merges it once it is green. It holds for this plan alone "
+            f"({markdown.code(plan.digest[:12])}): if the plan changes, I will ask again. "
+            f"The question is open for {hours:g} hours.",
         ),
         approvable=True,
     )

@@ -138,7 +138,7 @@ def awaiting_code_owner(
         state="needs you",
         headline=f"Review {proposal_linked(case)}: it is green and waits for a code owner{named}.",
         details=(
-            f"{markdown.code(case.base)} asks for an approval by whoever owns the changed files, "
+            f"{markdown.code(case.base)} asks for an approval by an owner of the changed files, "
             "and an App cannot approve its own work. I will merge it as soon as the review is in. "
             + how_to_cancel(case),
         ),
@@ -223,7 +223,7 @@ def red_after_merge(
         headline=f"Look at {markdown.code(case.base)}: the {case.proposal} is merged as "
         f"{commit_linked(case, sha)}, but {names(failed)} did not turn green there.",
         details=(
-            *((f"{names(again)} ran again, so it is hardly chance.",) if again else ()),
+            *((f"{names(again)} ran again, so it is unlikely to be chance.",) if again else ()),
             f"Other changes were merged together with the {case.proposal}; one of them may be the "
             "cause.",
             f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
@@ -278,7 +278,7 @@ def unread(sha: str, case: IncidentContext, why: str) -> StatusMessage:
         done = f"{offenders_linked(case)} {verb} reverted"
     return StatusMessage(
         state="needs you",
-        headline=f"Look whether {markdown.code(case.base)} is green, then close this incident's "
+        headline=f"Check that {markdown.code(case.base)} is green, then close this incident's "
         f"issue: {done} there by {commit_linked(case, sha)}, and I cannot see its checks.",
         details=(
             markdown.text(why, limit=1000),

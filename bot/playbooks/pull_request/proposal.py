@@ -266,7 +266,7 @@ class Proposal:
             ours = [name for name, made_by in there.items() if made_by == naming.attempt]
             if ours:
                 return await self._publish(self._outcome, None, ours[0], look_first)
-        names, taken = [*naming.names(wanted)], BranchExists(f"{wanted} is somebody else's.")
+        names, taken = [*naming.names(wanted)], BranchExists(f"{wanted} belongs to somebody else.")
         while names:
             name = names.pop(0)
             try:

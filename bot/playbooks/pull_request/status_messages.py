@@ -168,7 +168,7 @@ def conflicted(case: IncidentContext, conflict: RevertConflict | None) -> Status
                 "When it is ready for review I will ask somebody else to approve that commit, then "
                 "verify and merge it."
                 if case.has_drafts
-                else "This repository has no drafts, so I won't merge it, but notice when you do."
+                else "This repository has no drafts, so I won't merge it; I will see when you do."
             ),
             how_to_cancel(case),
         ),
@@ -269,7 +269,7 @@ def red_otherwise(
     return StatusMessage(
         state="needs you",
         headline=f"Look at {names(failed)}: on {proposal_linked(case)} "
-        f"{'it fails' if len(failed) == 1 else 'they fail'} in another way than on "
+        f"{'it fails' if len(failed) == 1 else 'they fail'} differently than on "
         f"{markdown.code(case.base)}, so I did not merge it.",
         details=(
             "The reports complain about something else. Perhaps the first failure is gone and "
@@ -386,8 +386,8 @@ def changed_by_others(case: IncidentContext, tally: CheckTally) -> StatusMessage
     """Somebody pushed to its branch."""
     return StatusMessage(
         state="needs you",
-        headline=f"Merge {proposal_linked(case)} yourself: it is green, but it holds commits I did "
-        "not make.",
+        headline=f"Merge {proposal_linked(case)} yourself: it is green, but it contains commits I "
+        "did not make.",
         details=("I merge only what I made and verified myself. " + how_to_cancel(case),),
         checks=tally.shown,
     )

@@ -44,7 +44,7 @@ _ANOTHER_SECOND = timedelta(seconds=1)
 """A merge group made within the same second may be the very commit that has just failed."""
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds until the next look after each refusal in passing; then a person is told."""
-_NOT_OURS = "it holds commits that this App did not make; whoever answers for them can merge it"
+_NOT_OURS = "it contains commits that this App did not make; whoever answers for them can merge it"
 _METHODS: dict[str, Method] = {"merge": "merge", "squash": "squash", "rebase": "rebase"}
 
 

@@ -104,7 +104,7 @@ def asking(
         headline = _approve(ask, f"the stage of {ask.stage}%")
     else:
         headline = (
-            "Decide how it goes on: it is not clear yet whether the candidate is good enough. "
+            "Decide how to go on: it is not clear yet whether the candidate is good enough. "
             "`/approve` goes on anyway, `/cancel` gives all traffic back."
         )
     return StatusMessage(
@@ -351,7 +351,7 @@ def weighed(case: RampMessages, policy: Policy) -> WeighedCandidate:
         ),
         consequences=Option(
             name=_NAME,
-            good=(f"{candidate} becomes the active provider once it passed every stage.",),
+            good=(f"{candidate} becomes the active provider once it has passed every stage.",),
             bad=("two providers are paid for until then.",),
         ),
         confirmation="Every metric is shown to be within its margin in every stage; none "

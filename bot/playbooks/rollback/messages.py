@@ -79,7 +79,7 @@ def joined(issue: int | None, incident: str) -> Ending:
     """The same capability is being rolled back already."""
     return Ending(
         outcome="joined",
-        reason=f"All traffic is back at the baseline; {where(issue, incident)} sees to the rest.",
+        reason=f"All traffic is back at the baseline; {where(issue, incident)} does the rest.",
         remedy="",
     )
 

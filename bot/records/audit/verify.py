@@ -364,7 +364,7 @@ def _first_disagreeing(hashes: dict[int, str], genuine: Sequence[Anchor]) -> Alt
                 entry=anchor.seq,
                 reason=(
                     "it is not the entry that was signed: "
-                    f"entries {agreed + 1} to {anchor.seq} were written anew"
+                    f"entries {agreed + 1} to {anchor.seq} were rewritten"
                 ),
             )
         agreed = anchor.seq

@@ -89,7 +89,7 @@ async def test_a_recovery_heard_before_its_alert_is_one_incident_that_is_over(
     assert len(await sender.incidents()) == 1
     async with shop.bot.read_only.connect() as conn:
         said = await notifications.of_incident(conn, incident.id)
-    assert {each.reason for each in said} == {"it was over before it was heard of"}
+    assert {each.reason for each in said} == {"it was over before I heard of it"}
 
 
 async def test_what_a_sender_left_out_is_not_taken_for_recovered(
@@ -219,7 +219,9 @@ async def test_a_budget_nobody_spent_pauses_and_asks(shop: Shop, sender: Sender)
     await shop.broken()
     await sender.just_now("budget.overrun", summary="tokens are used up", share=1.2)
     incident = await sender.incident("active")
-    await shop.eventually(lambda: _says(shop, incident.issue, "nobody says what spent it"))
+    await shop.eventually(
+        lambda: _says(shop, incident.issue, "the report does not say what spent it")
+    )
     assert await self_work_pause(shop) is not None
     assert await shop.hotfixes() == []
 

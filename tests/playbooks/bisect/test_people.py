@@ -83,7 +83,7 @@ async def test_a_bad_end_that_passes_is_nobodys_fault(shop: Shop) -> None:
     assert await answer.reaction() == "+1"
     assert await fixes(shop) == []
     last = (await shop.from_bot(issue))[-1]
-    assert last.startswith("@alice Done: no commit is to blame, the bad end passes `smoke`")
+    assert last.startswith("@alice Done: no commit is to blame; the bad end passes `smoke`")
     [incident] = await shop.incidents()
     assert incident["state"] == "closed"
 

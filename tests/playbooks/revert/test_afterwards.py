@@ -145,7 +145,7 @@ async def test_a_hotfix_nobody_sees_to_for_two_weeks_is_given_up_and_left_open(
     last = await shop.final_word(broken)
     hotfix = await shop.hotfix()
     assert f"Merge or close hotfix #{hotfix['number']} yourself: I stopped waiting" in last
-    assert "Comment `/revert` again to start anew." in last
+    assert "Comment `/revert` again to start over." in last
     assert hotfix["state"] == "open"
     assert await answer.reaction() == "confused"
     [issue] = await shop.incidents()

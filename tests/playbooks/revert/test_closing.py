@@ -94,7 +94,7 @@ async def test_an_issue_opened_again_after_a_day_asks_for_an_incident_of_its_own
     clock.forward(hours=30)
     await shop.bob.patch(f"issues/{issue}", state="open")
     [said] = await shop.eventually(lambda: shop.from_bot(issue))
-    assert said.startswith("@bob Ask for what you need anew, as in `/revert #…`")
+    assert said.startswith("@bob Ask again for what you need, as in `/revert #…`")
     assert "more than" in said
     await _becomes(shop, issue, IncidentStatus.RESOLVED)
 

@@ -45,7 +45,7 @@ async def test_a_check_that_fails_in_another_way_than_before_is_not_the_same_fai
     head = (await shop.hotfix())["head"]["sha"]
     report = {"title": "test_login failed", "summary": "no such user"}
     await shop.ci.create_check_run(head, "build", "failure", output=report)
-    status = await shop.standing(broken, "in another way than on `main`")
+    status = await shop.standing(broken, "differently than on `main`")
     assert status.startswith("**Look at `build`: on hotfix #")
     assert "did not cure" not in status
     # As it says: where it was a passing fault, and is run again, it goes on by itself.

@@ -149,7 +149,7 @@ def test_a_chain_written_anew_is_found_by_an_anchor() -> None:
     verdict = verify(chain(10, "mallory"), anchors(TEN, 4, 10), PUBLIC)
     assert isinstance(verdict, Altered)
     assert verdict.entry == 4
-    assert "entries 1 to 4 were written anew" in verdict.reason
+    assert "entries 1 to 4 were rewritten" in verdict.reason
 
 
 def test_a_chain_written_anew_from_the_middle_is_placed_between_two_anchors() -> None:
@@ -160,7 +160,7 @@ def test_a_chain_written_anew_from_the_middle_is_placed_between_two_anchors() ->
         spliced.append(follows.model_copy(update={"entry_hash": follows.computed_hash()}))
     verdict = verify(spliced, anchors(TEN, 6, 10), PUBLIC)
     assert isinstance(verdict, Altered)
-    assert "entries 7 to 10 were written anew" in verdict.reason
+    assert "entries 7 to 10 were rewritten" in verdict.reason
 
 
 def test_entries_added_behind_the_head_are_found() -> None:
