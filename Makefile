@@ -63,7 +63,8 @@ bench: $(STAMP) ## Print the benchmark tables
 	@for script in $(filter-out benchmarks/upgrade.py benchmarks/first_minute.py benchmarks/fuzz.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
 chaos: $(STAMP) contracts ## The full kill matrix, and Runs begun by the release before
-	@$(BIN)/python -m pytest -m chaos --chaos=full $(ARGS)
+	@# What was survived is in var/chaos, and is not tried again while the code is the same.
+	@$(BIN)/python -m pytest -s -m chaos --chaos=full $(ARGS)
 	@$(BIN)/python benchmarks/upgrade.py
 
 fuzz: $(STAMP) ## Fuzz every entrance (half an hour): make fuzz ARGS="alerts --seed 7"

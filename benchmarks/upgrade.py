@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import random
 import re
@@ -34,6 +33,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fakegithub.server import DemoGitHub
+from tests.chaos.survived import code_as_it_is
 from tests.chaos.upgrading.cells import STOPS, Ground, NotReached, Visit
 from tests.chaos.upgrading.changes import CHANGES, ENVIRONMENT, Changed
 from tests.chaos.upgrading.end import differences, what_matters
@@ -285,13 +285,6 @@ def the_release_before() -> str:
     """The newest tag that today's code descends from, else the recorded commit."""
     found = git("describe", "--tags", "--abbrev=0", "HEAD^").stdout.decode().strip()
     return found or RELEASE_BEFORE
-
-
-def code_as_it_is() -> str:
-    """Names today's code and its tests, committed or not."""
-    told = git("rev-parse", "HEAD:bot", "HEAD:tests").stdout
-    told += git("diff", "HEAD", "--", "bot", "tests").stdout
-    return hashlib.sha256(told).hexdigest()[:12]
 
 
 async def run(options: argparse.Namespace, folder: Path) -> int:

@@ -24,7 +24,9 @@ from tests.chaos.end_state import assert_audit_is_intact, difference, end_state,
 from tests.chaos.journals import assert_as_released
 from tests.chaos.lane import Lane
 from tests.chaos.plays import Play, Scene
+from tests.chaos.survived import Survived
 
+_TELL_EVERY = 10
 Kind = Literal["began", "ended", "before", "after"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -101,9 +103,24 @@ def sample(points: Sequence[Point], seed: int, of_each_kind: int) -> list[Point]
     ]
 
 
-async def try_all(tally: Tally, points: Iterable[Point], lanes: Sequence[Lane]) -> None:
-    """Die at each point, come back, and compare what is left behind; lanes work side by side."""
-    waiting, once_more = list(points)[::-1], set[Point]()
+async def try_all(
+    tally: Tally,
+    points: Sequence[Point],
+    lanes: Sequence[Lane],
+    survived: Survived | None = None,
+) -> None:
+    """Die at each point, come back, and compare what is left behind; lanes work side by side.
+
+    Args:
+        tally: what came of it is added there.
+        points: those to die at.
+        lanes: as many at once.
+        survived: has those that need not be tried again; how far it is is printed now and then.
+    """
+    known = survived.points if survived else set[str]()
+    tally.survived += [point for point in points if str(point) in known]
+    waiting = [point for point in points if str(point) not in known][::-1]
+    once_more, of_all = set[Point](), len(waiting) + len(tally.survived)
 
     async def work(lane: Lane) -> None:
         while waiting:
@@ -126,6 +143,10 @@ async def try_all(tally: Tally, points: Iterable[Point], lanes: Sequence[Lane]) 
                     await lane.start()
             else:
                 tally.survived.append(point)
+                if survived is not None:
+                    survived.note(str(point))
+            if survived is not None and (ended := of_all - len(waiting)) % _TELL_EVERY == 0:
+                print(f"{tally.play.name}: {ended} of {of_all}", flush=True)  # noqa: T201 - progress
 
     await asyncio.gather(*(work(lane) for lane in lanes))
 

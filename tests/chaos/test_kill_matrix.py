@@ -13,6 +13,7 @@ from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane
 from tests.chaos.matrix import Point, die_and_come_back, enumerate_points, sample, try_all
 from tests.chaos.plays import PLAYS, Play, Revert
+from tests.chaos.survived import Survived
 from tests.chaos.undoing import BrokenOff
 
 LANES = 3
@@ -41,7 +42,8 @@ async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
     points = tally.points
     if not chaos_is_full:
         points = sample(points, chaos_seed, play.sampled_of_each_kind)
-    await try_all(tally, points, lanes)
+    kept = Survived(tally.play.name) if chaos_is_full else None
+    await try_all(tally, points, lanes, kept)
     print(tally)  # noqa: T201 - the count is part of what is shown
     assert not tally.failures, "\n\n".join([str(tally), *tally.failures])
     assert len(tally.survived) + len(tally.missed) == len(points)
@@ -56,7 +58,8 @@ async def test_killed_while_it_undoes_what_it_did_it_undoes_the_rest(
     points = [point for point in tally.points if _is_of_undoing(point)]
     if not chaos_is_full:
         points = [p for p in points if p.kind == "ended" and p.what.startswith("undo-")]
-    await try_all(tally, points, lanes)
+    kept = Survived(tally.play.name) if chaos_is_full else None
+    await try_all(tally, points, lanes, kept)
     print(tally)  # noqa: T201 - the count is part of what is shown
     assert not tally.failures, "\n\n".join([str(tally), *tally.failures])
     assert len(points) >= 2

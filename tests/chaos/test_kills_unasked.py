@@ -15,6 +15,7 @@ from tests.chaos.judging import AutomaticRevert
 from tests.chaos.lane import Lane
 from tests.chaos.matrix import enumerate_points, try_all
 from tests.chaos.plays import Play
+from tests.chaos.survived import Survived
 from tests.chaos.triaging import Alert
 
 PLAYS: tuple[Play, ...] = (AutomaticRevert(), Alert())
@@ -47,6 +48,7 @@ async def test_killed_while_it_acts_by_itself_it_ends_as_if_nothing_had_happened
         # What comes once comes always: how often one has to look is another matter.
         once = [point for point in points if point.number == 1]
         points = random.Random(chaos_seed).sample(once, play.sampled_of_each_kind)  # noqa: S311 - repeatable
-    await try_all(tally, points, lanes)
+    kept = Survived(tally.play.name) if chaos_is_full else None
+    await try_all(tally, points, lanes, kept)
     print(tally)  # noqa: T201 - the count is part of what is shown
     assert not tally.failures, "\n\n".join([str(tally), *tally.failures])

@@ -16,6 +16,7 @@ from tests.chaos.lane import Lane
 from tests.chaos.matrix import Tally, enumerate_points, try_all
 from tests.chaos.plays import Play
 from tests.chaos.provider_plays import PLAYS
+from tests.chaos.survived import Survived
 
 LANES = 4
 """A play mostly waits; more than this, and two cores are the limit."""
@@ -72,7 +73,7 @@ async def test_killed_at_any_instant_it_ends_as_if_nothing_had_happened(
     if not chaos_is_full:
         pytest.skip("make chaos tries every instant")
     tally = await enumerate_points(lanes[0], play)
-    await try_all(tally, tally.points, lanes)
+    await try_all(tally, tally.points, lanes, Survived(play.name))
     print(tally)  # noqa: T201 - the count is part of what is shown
     assert not tally.failures, "\n\n".join([str(tally), *tally.failures])
     assert len(tally.survived) + len(tally.missed) == len(tally.points)
