@@ -19,13 +19,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite import aiosqlite as driver
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 log = structlog.get_logger(__name__)
@@ -122,10 +124,10 @@ def open_database(url: str) -> AsyncEngine:
     with_driver = _with_driver(url, asynchronous=True)
     # A server may have gone away meanwhile. A file does not, and the ping would be a quarter of
     # what a short transaction costs.
-    served = with_driver.get_backend_name() != "sqlite"
-    engine = create_async_engine(with_driver, pool_pre_ping=served)
-    if engine.dialect.name == "sqlite":
-        _set_up_sqlite(engine.sync_engine)
+    if with_driver.get_backend_name() != "sqlite":
+        return create_async_engine(with_driver, pool_pre_ping=True)
+    engine = create_async_engine(with_driver, module=_OneTripDriver(aiosqlite, sqlite3))
+    _set_up_sqlite(engine.sync_engine)
     return engine
 
 
@@ -254,6 +256,64 @@ def _with_driver(url: str, *, asynchronous: bool) -> sa.URL:
         query = _NOTICE_SILENCE | dict(parsed.query)
         return parsed.set(drivername="postgresql+psycopg", query=query)
     raise ValueError(f"{backend} is not supported: use a sqlite:/// or postgresql:// address")
+
+
+class _OneTripCursor:
+    """What SQLAlchemy takes for aiosqlite's cursor: a statement and its rows are one trip.
+
+    It asks aiosqlite's own four times (make it, execute, fetch, close), and each time two threads
+    are woken, which is most of what a short transaction costs.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount, self.arraysize = -1, 1
+        self.lastrowid: int | None = None
+
+    async def __aenter__(self) -> _OneTripCursor:
+        return self
+
+    async def execute(self, operation: str, parameters: Any = ()) -> _OneTripCursor:
+        return await self._in_one_trip(lambda cursor: cursor.execute(operation, parameters))
+
+    async def executemany(self, operation: str, parameters: Any) -> _OneTripCursor:
+        return await self._in_one_trip(lambda cursor: cursor.executemany(operation, parameters))
+
+    async def fetchall(self) -> list[Any]:
+        return self._rows
+
+    async def close(self) -> None:
+        """The driver's own was closed at the end of the trip."""
+
+    async def _in_one_trip(self, do: Callable[[sqlite3.Cursor], object]) -> _OneTripCursor:
+        def trip() -> tuple[Any, int, int | None, list[Any]]:
+            with closing(self._connection._conn.cursor()) as cursor:
+                do(cursor)
+                rows = cursor.fetchall() if cursor.description else []
+                return cursor.description, cursor.rowcount, cursor.lastrowid, rows
+
+        made = await self._connection._execute(trip)
+        self.description, self.rowcount, self.lastrowid, self._rows = made
+        return self
+
+
+class _AdaptedCursor(driver.AsyncAdapt_aiosqlite_cursor):
+    __slots__ = ()
+
+    def _make_new_cursor(self, connection: Any) -> Any:
+        return _OneTripCursor(connection)
+
+
+class _AdaptedConnection(driver.AsyncAdapt_aiosqlite_connection):
+    __slots__ = ()
+    _cursor_cls = _AdaptedCursor
+
+
+class _OneTripDriver(driver.AsyncAdapt_aiosqlite_dbapi):
+    def connect(self, *args: Any, **kwargs: Any) -> _AdaptedConnection:
+        return _AdaptedConnection(self, super().connect(*args, **kwargs)._connection)
 
 
 def _set_up_sqlite(engine: sa.Engine) -> None:
