@@ -134,11 +134,13 @@ def _keep_one_heap() -> None:
 async def _set_up() -> None:
     """Show Setup until there is an App, then serve it."""
     from bot.setup.site import SetupSite
-    from bot.wiring.readings import port_fault
+    from bot.wiring.readings import faults_beside_the_app, port_fault
 
     try:
         around = load_setup_settings()
         set_up_logs(around.log_level, around.log_format)
+        if faults := await faults_beside_the_app():
+            raise InvalidSettings(*faults)
         host, port = around.playbooks_host, around.playbooks_port
         site = SetupSite(
             host, port, around.playbooks_url, around.github_api_url, around.playbooks_data
@@ -149,6 +151,8 @@ async def _set_up() -> None:
             raise port_fault(host, port, error) from error
     except InvalidSettings as error:
         _refuse(error)
+    for fault in misspelt(os.environ):
+        _tell(f"Warning: {fault}")
     _tell(f"Nothing is set up yet. Open this, once:\n\n  {site.address}\n")
     _tell("Or set GITHUB_APP_ID, GITHUB_PRIVATE_KEY and GITHUB_WEBHOOK_SECRET.")
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
@@ -176,12 +180,13 @@ Nothing is lost by that: what was begun is on record, and resumes at the next st
 async def _serve(settings: Settings, **given: Any) -> None:
     from bot.app import Bot
     from bot.doctor import warn
+    from bot.setup.site import after_setup
 
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     try:
-        bot = Bot(settings, **given)
+        bot = Bot(settings, **{"beside": lambda _: after_setup(), **given})
     except InvalidSettings as error:
         _refuse(error)
     for fault in misspelt(os.environ):
@@ -342,7 +347,13 @@ def setup(github: str | None, url: str | None, prints: bool, propose: str | None
     from bot.github.errors import GitHubError
     from bot.setup.registration import SetupRefused
     from bot.setup.terminal import look_around, register, server_settings
-    from bot.wiring.readings import github_of
+    from bot.wiring.readings import faults_beside_the_app, github_of
+
+    async def begin() -> None:
+        around = server_settings(load_setup_settings(), github=github, url=url)
+        if faults := await faults_beside_the_app():
+            raise InvalidSettings(*faults)
+        await register(around, None if prints else around.playbooks_data)
 
     async def look() -> None:
         settings = load_settings()
@@ -351,10 +362,10 @@ def setup(github: str | None, url: str | None, prints: bool, propose: str | None
 
     is_new = is_nothing_set(os.environ)
     try:
+        for fault in misspelt(os.environ):
+            _tell(f"Warning: {fault}")
         if is_new:
-            around = server_settings(load_setup_settings(), github=github, url=url)
-            data = None if prints else around.playbooks_data
-            asyncio.run(register(around, data))
+            asyncio.run(begin())
             if prints:
                 return
         asyncio.run(look())

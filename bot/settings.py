@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -38,9 +39,9 @@ S = TypeVar("S", bound=BaseSettings)
 _NAMED = re.compile(r"([A-Z][A-Z0-9_.]+)(?:: |, )(.*)", re.DOTALL)
 _PEM = re.compile(r"(-----BEGIN [A-Z ]+-----)\s*(.+?)\s*(-----END [A-Z ]+-----)", re.DOTALL)
 CREDENTIALS = "credentials.json"
+"""In the data folder: what Setup kept, for a process that is told no App by its environment."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Hosts that only this machine reaches."""
-"""In the data folder: what Setup kept, for a process that is told no App by its environment."""
 
 
 @dataclass(frozen=True)
@@ -322,9 +323,14 @@ class _KeptBySetup(_FilesNamedInEnvironment):
             kept = json.loads(file.read_text("utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except OSError as error:
             what, remedy = _why_unreadable(file, error)
             raise InvalidSettings(SettingFault(str(file), what, remedy)) from error
+        except ValueError:
+            kept = None
+        if not isinstance(kept, dict):
+            remedy = "Put it back from a backup; without it `playbooks serve` registers a new App."
+            raise InvalidSettings(SettingFault(str(file), "is not what Setup wrote.", remedy))
         return {
             name: value for name, value in kept.items() if name in self.settings_cls.model_fields
         }
@@ -388,13 +394,13 @@ def is_nothing_set(environment: Mapping[str, str]) -> bool:
     return not named and not kept.exists()
 
 
-def load_settings() -> Settings:
-    """Read the settings.
+def load_settings(**given: Any) -> Settings:
+    """Read the settings; what is `given` by its name counts before the environment.
 
     Raises:
         InvalidSettings: something is missing or wrong; says which variable and why.
     """
-    return _loaded(Settings)
+    return _loaded(Settings, **given)
 
 
 def load_setup_settings() -> ServerSettings:
@@ -406,17 +412,17 @@ def load_setup_settings() -> ServerSettings:
     return _loaded(ServerSettings)
 
 
-def _loaded(kind: type[S]) -> S:
+def _loaded(kind: type[S], **given: Any) -> S:
     try:
-        return kind()
+        return kind(**given)
     except ValidationError as error:
-        faults = [
-            _parted(
-                fault["msg"].removeprefix("Value error, ")
-                if not fault["loc"]
-                else f"{'.'.join(str(part) for part in fault['loc']).upper()}: "
-                + fault["msg"].removeprefix("Value error, ")
-            )
-            for fault in error.errors(include_input=False, include_url=False)
-        ]
-        raise InvalidSettings(*faults) from None
+        found = error.errors(include_input=False, include_url=False)
+        raise InvalidSettings(*(_of_pydantic(each) for each in found)) from None
+
+
+def _of_pydantic(fault: ErrorDetails) -> SettingFault:
+    name = ".".join(str(part) for part in fault["loc"]).upper()
+    if fault["type"] == "missing":
+        return SettingFault(name, "is not set.", f"Set it, or {name}_PATH to a file that holds it.")
+    words = fault["msg"].removeprefix("Value error, ")
+    return _parted(f"{name}: {words}" if name else words)

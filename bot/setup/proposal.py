@@ -6,6 +6,7 @@ reader that counts, so that nobody is offered what would be refused.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from bot.github.calls.git_data import WORKFLOWS
 from bot.github.calls.trees import TreeChange
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import Conflict, GitHubError
-from bot.github.models import PullRequest
+from bot.github.models import CheckResult, PullRequest
 from bot.playbooks.checks.results import GATE_CHECK, OUR_CHECKS
 from bot.triggers import Repository
 
@@ -41,7 +42,10 @@ _KINDS = {
     "slo": re.compile(r"\b(?:slos?|latency|error[- ]budget)\b", re.IGNORECASE),
     "safety": re.compile(r"\b(?:safety|guardrails?|red-?team\w*)\b", re.IGNORECASE),
 }
-_TESTS = re.compile(r"test|build|check|lint|\bci\b|compile|spec\b|unit|smoke|e2e", re.IGNORECASE)
+_TESTS = re.compile(
+    r"test|build|check|lint|\bci(?:cd)?\b|compile|spec\b|unit|smoke|e2e", re.IGNORECASE
+)
+_MAIN_TESTS = re.compile(r"test|\bci(?:cd)?\b|spec\b", re.IGNORECASE)
 _PREVIEWS = re.compile(r"\b(?:preview|review|pr)\b", re.IGNORECASE)
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml")
 _FOLDER = re.compile(r"[\w.-]+(?:/[\w.-]+)*")
@@ -58,7 +62,7 @@ class SeenRepository:
         workflows: the files of `.github/workflows`, read.
         required: the checks that the branch's rules require.
         passed: the checks that passed on the branch's head.
-        on_pulls: the checks that reported on the heads of the last pull requests.
+        on_pulls: the checks that reported on each head of the last pull requests.
         owners: the people who own everything by CODEOWNERS.
         has_file: whether there is a configuration already.
     """
@@ -109,7 +113,10 @@ def _checks(seen: SeenRepository) -> str:
     if required:
         smoke, why = required, f"required by the rules of {seen.branch}"
     elif on_pulls:
-        smoke, why = _most_telling(on_pulls), "reported on the last pull requests; none is required"
+        smoke, why = (
+            _most_telling(on_pulls),
+            "every recent pull request had them; none is required",
+        )
     else:
         smoke, why = _most_telling(passed), f"passed on {seen.branch}; none is required"
     lines = ["checks:"]
@@ -234,8 +241,8 @@ def migration_folders(files: Iterable[str]) -> tuple[str, ...]:
 
 
 def trial_workflow(workflows: Mapping[str, str]) -> TrialWorkflow | None:
-    """The workflow that can try one commit, else the first that could be made to."""
-    near = None
+    """The workflow that can try one commit, else one that could be made to: tests go first."""
+    near: list[tuple[bool, str]] = []
     for path, text in sorted(workflows.items()):
         name, read = PurePosixPath(path).name, _read(text)
         if not _FILE.fullmatch(name):
@@ -250,10 +257,10 @@ def trial_workflow(workflows: Mapping[str, str]) -> TrialWorkflow | None:
         has_inputs = isinstance(inputs, dict) and {"sha", "trial_id"} <= inputs.keys()
         if by_hand and has_inputs and "trial_id" in str(read.get("run-name", "")):
             return TrialWorkflow(name, is_ready=True)
-        on_pulls = "pull_request" in triggers
-        if near is None and on_pulls and _TESTS.search(f"{name} {read.get('name', '')}"):
-            near = TrialWorkflow(name, is_ready=False)
-    return near
+        words = f"{name} {read.get('name', '')}"
+        if "pull_request" in triggers and _TESTS.search(words):
+            near.append((not _MAIN_TESTS.search(words), name))
+    return TrialWorkflow(min(near)[1], is_ready=False) if near else None
 
 
 def _environments(workflows: Mapping[str, str]) -> list[str]:
@@ -323,6 +330,19 @@ def by_hand(full_name: str, app_id: int) -> str:
     return f"gh api -X POST repos/{full_name}/rulesets --input - <<'JSON'\n{body}\nJSON"
 
 
+def on_each(heads: Iterable[Sequence[CheckResult]]) -> list[str]:
+    """The checks that reported on each of these heads, and were not skipped.
+
+    A hotfix would wait for ever for one that reports where certain paths change. Heads on which
+    nothing reported are from before there was a CI, and tell nothing.
+    """
+    told = [
+        {each.name: None for each in results if each.conclusion != "skipped"} for results in heads
+    ]
+    told = [names for names in told if names]
+    return [name for name in told[0] if all(name in names for names in told)] if told else []
+
+
 # --- looking, and proposing ---
 
 
@@ -345,26 +365,27 @@ async def look(client: RepositoryClient) -> SeenRepository:
     rules = await client.branch_rules(branch)
     passed = [each.name for each in await client.checks.results(head.sha)
               if each.conclusion == "success"]  # fmt: skip
-    on_pulls: list[str] = []
     pulls = [pull async for pull in client.pulls.list(state="all", base=branch)]
-    for pull in pulls[:_HEADS_LOOKED_AT]:
-        on_pulls += [each.name for each in await client.checks.results(pull.head.sha)]
+    heads = await asyncio.gather(
+        *(client.checks.results(pull.head.sha) for pull in pulls[:_HEADS_LOOKED_AT])
+    )
     owners: tuple[str, ...] = ()
     for path in _OWNERS:
         if path in files:
             owners = owners_of_all(await _text(client, path, head.sha))
             break
+    read = workflows[:_MOST_WORKFLOWS]
+    texts = await asyncio.gather(*(_text(client, path, head.sha) for path in read))
     return SeenRepository(
         branch=branch,
         files=files,
-        workflows={path: await _text(client, path, head.sha)
-                   for path in workflows[:_MOST_WORKFLOWS]},
+        workflows=dict(zip(read, texts, strict=True)),
         required=[each.name for each in rules.required_checks],
         passed=passed,
-        on_pulls=list(dict.fromkeys(on_pulls)),
+        on_pulls=on_each(heads),
         owners=owners,
         has_file=CONFIG_PATH in files,
-    )  # fmt: skip
+    )
 
 
 async def _text(client: RepositoryClient, path: str, ref: str) -> str:

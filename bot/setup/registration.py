@@ -25,6 +25,7 @@ from bot.settings import CREDENTIALS, LOOPBACK
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})")
+_AGAIN = "Load this page again: its code is good for an hour."
 _HEADERS = {
     "Accept": "application/vnd.github+json",
     "User-Agent": "incident-playbooks",
@@ -38,7 +39,11 @@ class SetupRefused(Exception):
 
 @dataclass(frozen=True)
 class AppCredentials:
-    """What GitHub gives for a new App."""
+    """What GitHub gives for a new App.
+
+    Attributes:
+        public_url: where it was told that people reach the bot, if nowhere else says so.
+    """
 
     app_id: int
     slug: str
@@ -48,10 +53,11 @@ class AppCredentials:
     client_secret: str = field(repr=False)
     webhook_secret: str = field(repr=False)
     private_key: str = field(repr=False)
+    public_url: str | None = None
 
     def settings(self) -> dict[str, str]:
         """By the names of the settings."""
-        return {
+        given = {
             "github_api_url": self.api_url,
             "github_app_id": str(self.app_id),
             "github_client_id": self.client_id,
@@ -59,6 +65,7 @@ class AppCredentials:
             "github_webhook_secret": self.webhook_secret,
             "github_private_key": self.private_key,
         }
+        return given | ({"playbooks_url": self.public_url} if self.public_url else {})
 
     def variables(self) -> str:
         """As lines that a shell or an env file reads; the key is base64."""
@@ -79,9 +86,11 @@ def addresses_of(host: str) -> Addresses:
     """
     given = host.strip().rstrip("/") or "github.com"
     url = given if "://" in given else f"https://{given}"
-    parts = urlsplit(url)
-    name = parts.netloc.lower()
     try:
+        parts = urlsplit(url)
+        name = parts.netloc.lower()
+        if "@" in name or parts.port == 0:
+            raise ValueError("an address of a GitHub is no more than a host and a port")
         if name in ("github.com", "www.github.com", "api.github.com"):
             return Addresses.derive()
         if name.endswith(".ghe.com"):
@@ -148,6 +157,8 @@ async def exchange(github: Addresses, code: str) -> AppCredentials:
             new_session(30.0) as session,
             session.post(url, headers=_HEADERS, allow_redirects=False) as answer,
         ):
+            if answer.status >= 500:
+                raise SetupRefused(f"GitHub does not answer ({answer.status}). {_AGAIN}")
             if answer.status != 201:
                 raise SetupRefused(
                     f"GitHub does not accept its code ({answer.status}): it works once, within an "
@@ -165,7 +176,7 @@ async def exchange(github: Addresses, code: str) -> AppCredentials:
             private_key=str(given["pem"]),
         )
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise SetupRefused(f"GitHub does not answer: {error or 'in time'}. Try again.") from error
+        raise SetupRefused(f"GitHub does not answer: {error or 'in time'}. {_AGAIN}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise SetupRefused("GitHub's answer makes no sense. Begin again.") from error
     keep_secret([found.client_secret, found.webhook_secret, found.private_key])
@@ -176,15 +187,34 @@ def keep(data: Path, given: AppCredentials) -> Path:
     """Write them into the data folder, for this user alone (0600); whole or not at all.
 
     Raises:
-        OSError: the folder cannot be written.
+        SetupRefused: the folder has another Setup's App already, or cannot be written.
     """
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = data / CREDENTIALS
-    draft = file.with_name(f".{CREDENTIALS}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        json.dump(given.settings(), out, indent=2)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(file)
+    if file.exists():
+        raise SetupRefused(
+            f"{file} holds the keys of another App, which was set up at the same time. Start the "
+            f"bot again to use that one, and delete {given.slug} on GitHub."
+        )
+    try:
+        _write(file, json.dumps(given.settings(), indent=2))
+    except OSError as error:
+        raise SetupRefused(
+            f"The keys of {given.slug} cannot be written to {data}: {error.strerror}. Fix that, "
+            "then load this page again: until then they are kept in memory alone."
+        ) from error
     return file
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(file)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -12,6 +12,7 @@ import json
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from bot.triggers import Repository
 log = structlog.get_logger(__name__)
 HOME = f"{ROOT}/setup"
 _COOKIE = "playbooks_setup"
+"""With the port behind it: two bots on one machine share a browser's cookies."""
 _MOST_REPOSITORIES = 10
 _LARGEST_FORM = 16 * 1024
 _MOST_GITHUBS = 10
@@ -72,7 +74,8 @@ class SetupSite:
         self.token = secrets.token_urlsafe(24)
         self._session: str | None = None
         self._csrf = secrets.token_urlsafe(24)
-        self._states: dict[str, Addresses] = {}
+        self._states: dict[str, tuple[Addresses, str]] = {}
+        self._exchanged: dict[str, AppCredentials] = {}
         self._templates = Templates()
         self._entrance: Entrance | None = None
         self._registering = asyncio.Lock()
@@ -148,18 +151,13 @@ class SetupSite:
             given = request.query.get("token", "")
             if given and self._session is None and is_same_secret(given, self.token):
                 return self._let_in()
-            cookie = request.cookies.get(_COOKIE, "")
+            cookie = request.cookies.get(self._cookie, "")
             if self._session is None or not is_same_secret(cookie, self._session):
-                return self._page(
-                    403,
-                    "refused",
-                    what="This page is for whoever sets the bot up.",
-                    remedy="Open the address that its terminal printed; it works once, in one "
-                    "browser. For a new one start the bot again.",
-                )
-            if request.method == "POST":
-                await self._refuse_others(request)
+                what = "This page is for whoever sets the bot up."
+                return self._page(403, "refused", what=what, remedy=self._way_back())
             try:
+                if request.method == "POST":
+                    await self._refuse_others(request)
                 return await handler(request)
             except SetupRefused as refused:
                 return self._page(400, "refused", what=str(refused), remedy="")
@@ -170,11 +168,25 @@ class SetupSite:
 
         return guarded
 
+    def _way_back(self) -> str:
+        if self.given is not None:
+            return (
+                "An App is registered already: `playbooks setup` in a terminal goes on from there."
+            )
+        return (
+            "Open the address that its terminal printed; it works once, in one browser. For a new "
+            "one start the bot again."
+        )
+
+    @property
+    def _cookie(self) -> str:
+        return f"{_COOKIE}_{self.port}"
+
     def _let_in(self) -> web.StreamResponse:
         self._session = secrets.token_urlsafe(32)
         answer = web.Response(status=303, headers=HEADERS | {"Location": HOME})
         answer.set_cookie(
-            _COOKIE,
+            self._cookie,
             self._session,
             path=HOME,
             httponly=True,
@@ -186,10 +198,11 @@ class SetupSite:
 
     async def _refuse_others(self, request: web.Request) -> None:
         origin = request.headers.get("Origin")
-        site = request.headers.get("Sec-Fetch-Site", "same-origin")
         form = await request.post()
-        ours = origin in (None, str(URL(self.url).origin()), f"http://{request.host}")
-        if not ours or site not in ("same-origin", "none"):
+        # Behind a proxy that ends TLS only the host is the same.
+        hosts = (request.host, URL(self.url).authority)
+        ours = origin is None or (_is_address(origin) and urlsplit(origin).netloc in hosts)
+        if not ours or not _is_from_here(request):
             raise SetupRefused("This was sent from another site: nothing was done.")
         if not is_same_secret(str(form.get("csrf", "")), self._csrf):
             raise SetupRefused("This form is out of date: nothing was done. Open the page again.")
@@ -199,19 +212,20 @@ class SetupSite:
     async def _home(self, request: web.Request) -> web.StreamResponse:
         if self.given is not None:
             return await self._installed(request)
-        query = request.query
+        # A link on another site fills nothing in: its GitHub and its addresses would be theirs.
+        query = request.query if _is_from_here(request) else {}
         github = addresses_of(query.get("github") or _web_of(self._api_url))
         organization = query.get("organization", "").strip()
         url = _address(query.get("url", ""), self.url)
         hook = query.get("hook", "").strip()
-        if hook and not hook.startswith(("http://", "https://")):
-            raise SetupRefused("The relay's address begins with https://.")
+        if hook and not _is_address(hook):
+            raise SetupRefused("The relay's address is like https://smee.io/CHANNEL.")
         wanted = manifest(url, hook or None)
         return self._page(
             200,
             "register",
             form_to=URL(github.web).origin(),
-            action=form_address(github, organization, self._state_for(github)),
+            action=form_address(github, organization, self._state_for(github, url)),
             manifest=json.dumps(wanted),
             wanted=wanted,
             github=github.web,
@@ -223,34 +237,48 @@ class SetupSite:
 
     async def _registered(self, request: web.Request) -> web.StreamResponse:
         """GitHub sent the visitor back with a code."""
-        state = request.query.get("state", "")
-        github = next(
+        state, code = request.query.get("state", ""), request.query.get("code", "")
+        asked = next(
             (each for own, each in self._states.items() if is_same_secret(state, own)), None
         )
-        if github is None:
+        if asked is None:
             raise SetupRefused("This answer does not belong to this setup. Begin again.")
         async with self._registering:
             if self.given is None:
-                given = await exchange(github, request.query.get("code", ""))
-                if self._data is not None:
-                    await asyncio.to_thread(keep, self._data, given)
-                self.given = given
-                log.info("the App is registered", app=given.slug, id=given.app_id)
+                self.given = await self._kept(*asked, code)
+                log.info("the App is registered", app=self.given.slug, id=self.given.app_id)
                 self.registered.set()
+            elif code not in self._exchanged:
+                raise SetupRefused(
+                    f"{self.given.slug} is the App of this bot already. The one that was made just "
+                    "now is not needed: delete it on GitHub, in its settings under Advanced."
+                )
         return web.Response(status=303, headers=HEADERS | {"Location": self._install_at()})
 
-    def _state_for(self, github: Addresses) -> str:
+    async def _kept(self, github: Addresses, url: str, code: str) -> AppCredentials:
+        """The App's credentials, on disk: GitHub gives them for a code once, so none are lost."""
+        if code not in self._exchanged:
+            given = await exchange(github, code)
+            is_told = url != f"http://{_near(self._host)}:{self.port}"
+            self._exchanged[code] = replace(given, public_url=url if is_told else None)
+        given = self._exchanged[code]
+        if self._data is not None:
+            await asyncio.to_thread(keep, self._data, given)
+        return given
+
+    def _state_for(self, github: Addresses, url: str) -> str:
         """What this GitHub hands back with its code, so that no other is given that.
 
         A link that somebody else made may open this page for a GitHub of theirs.
         """
         known = {each: state for state, each in self._states.items()}
-        if github not in known:
+        asked = (github, url)
+        if asked not in known:
             if len(self._states) >= _MOST_GITHUBS:
                 self._states.pop(next(iter(self._states)))
-            known[github] = secrets.token_urlsafe(24)
-            self._states[known[github]] = github
-        return known[github]
+            known[asked] = secrets.token_urlsafe(24)
+            self._states[known[asked]] = asked
+        return known[asked]
 
     def _install_at(self) -> str:
         given = self.given
@@ -267,10 +295,11 @@ class SetupSite:
         if self._client is None:
             return self._page(200, "starting", refresh=1)
         found = await proposal.installed_repositories(self._client, _MOST_REPOSITORIES)
-        shown = [await self._shown(each, request.query) for each in found]
+        shown = await asyncio.gather(*(self._shown(each, request.query) for each in found))
         return self._page(
             200,
             "installed",
+            is_requested=request.query.get("setup_action") == "request",
             app=self.given,
             install_at=self._install_at(),
             repositories=shown,
@@ -367,10 +396,26 @@ class SetupSite:
         )
 
 
+def after_setup() -> list[web.RouteDef]:
+    """Where Setup's addresses lead once it is over: GitHub sends whoever installs the App there."""
+    return [web.get(HOME, _to_the_cockpit), web.get(f"{HOME}/{{anything:.*}}", _to_the_cockpit)]
+
+
+def _is_from_here(request: web.Request) -> bool:
+    return request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
+
+
+def _is_address(given: str) -> bool:
+    try:
+        parts = urlsplit(given)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _address(given: str, ours: str) -> str:
     url = given.strip().rstrip("/") or ours
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+    if not _is_address(url) or urlsplit(url).query or urlsplit(url).fragment:
         raise SetupRefused("The public address is like https://playbooks.example.org.")
     return url
 
@@ -386,6 +431,10 @@ def _near(host: str) -> str:
 
 async def _to_setup(_: web.Request) -> web.StreamResponse:
     return web.Response(status=303, headers=HEADERS | {"Location": HOME})
+
+
+async def _to_the_cockpit(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=303, headers=HEADERS | {"Location": f"{ROOT}/"})
 
 
 async def _put_off(_: web.Request) -> web.Response:

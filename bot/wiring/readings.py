@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
@@ -32,7 +34,7 @@ from bot.intake.http.auth import ApiToken
 from bot.notify import Address, read_addresses
 from bot.records.audit.anchors import private_key
 from bot.records.database import open_database, url_from
-from bot.settings import InvalidSettings, SettingFault, Settings
+from bot.settings import CREDENTIALS, InvalidSettings, SettingFault, Settings, load_settings
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -127,6 +129,28 @@ def read_settings(settings: Settings, *, only_look: bool = False, **client: Any)
     return Readings(github, tokens, mappings, addresses, url, records, signing)
 
 
+async def faults_beside_the_app() -> tuple[SettingFault, ...]:
+    """What is wrong with the settings while there is no App yet.
+
+    Whoever sets one up in a browser is not to find out behind that.
+    """
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2048).private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    )
+    stand_in = {
+        "github_app_id": 1,
+        "github_private_key": key.decode(),
+        "github_webhook_secret": "-",
+    }
+    try:
+        found = read_settings(load_settings(**stand_in), only_look=True)
+    except InvalidSettings as refused:
+        return refused.faults
+    await found.github.close()
+    await found.records.dispose()
+    return ()
+
+
 def github_of(settings: Settings, **client: Any) -> GitHub:
     """The client these settings describe."""
     return GitHub(
@@ -158,7 +182,9 @@ def _could_be_made(data: Path) -> None:
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
     if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+        is_read_only = bool(os.statvfs(there).f_flag & os.ST_RDONLY)
+        why = errno.EROFS if is_read_only else errno.EACCES
+        raise OSError(why, os.strerror(why), str(there))
 
 
 def _check_url(url: str | None) -> None:
@@ -229,7 +255,10 @@ async def ask_who(github: GitHub, app_id: int, api_url: str) -> App:
     try:
         return await github.ourselves.app(ask=True)
     except BadCredentials as refused:
-        if "claim" in f"{refused.said} {refused}":
+        said = f"{refused.said} {refused}".lower()
+        if "issuer" in said:
+            raise _no_app(app_id) from refused
+        if "claim" in said:
             raise ClockWrong(
                 "GitHub refuses what is signed here by the clock of this machine: it is wrong. "
                 "Set it, for instance by NTP."
@@ -239,12 +268,19 @@ async def ask_who(github: GitHub, app_id: int, api_url: str) -> App:
         raise InvalidSettings(SettingFault("GITHUB_PRIVATE_KEY", what, remedy)) from refused
     except NotFound as refused:
         if "integration" in refused.said.lower():
-            remedy = "It stands on the App's page: About, App ID."
-            what = f"GitHub knows no App {app_id}."
-            raise InvalidSettings(SettingFault("GITHUB_APP_ID", what, remedy)) from refused
+            raise _no_app(app_id) from refused
         raise _no_github(api_url) from refused
     except ValueError as refused:
         raise _no_github(api_url) from refused
+
+
+def _no_app(app_id: int) -> InvalidSettings:
+    remedy = (
+        "Its id stands on the App's page under About. If it was deleted, take these variables, or "
+        f"{CREDENTIALS} of the data folder, away: `playbooks serve` then registers another."
+    )
+    what = f"GitHub knows no App {app_id}."
+    return InvalidSettings(SettingFault("GITHUB_APP_ID", what, remedy))
 
 
 def _no_github(api_url: str) -> InvalidSettings:

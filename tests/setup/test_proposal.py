@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.config import parse_config
+from bot.github.models import CheckKind, CheckResult
 from bot.setup.proposal import (
     SeenRepository,
+    TrialWorkflow,
     by_hand,
     migration_folders,
+    on_each,
     owners_of_all,
     proposed,
     ruleset,
@@ -132,6 +135,33 @@ def test_a_library_is_held_by_what_reported_on_its_pull_requests() -> None:
     assert config.checks.smoke == ("tests",)
     assert config.founder.paths == ()
     assert "tests.yaml comes near" in proposed(PYTHON_LIBRARY)
+
+
+def _result(name: str, conclusion: str | None = "success") -> CheckResult:
+    status = "queued" if conclusion is None else "completed"
+    return CheckResult(
+        name=name, kind=CheckKind.CHECK_RUN, id=1, status=status, conclusion=conclusion
+    )
+
+
+def test_a_check_that_reports_on_some_pull_requests_only_is_not_waited_for() -> None:
+    heads = [
+        [_result("test"), _result("docker"), _result("deploy", "skipped"), _result("lint", None)],
+        [],
+        [_result("lint", "failure"), _result("test"), _result("deploy", "skipped")],
+    ]
+    assert on_each(heads) == ["test", "lint"]
+    assert on_each([[], []]) == on_each([]) == []
+
+
+def test_the_workflow_that_tests_comes_nearer_than_another() -> None:
+    on_pulls = "on: [pull_request]\njobs: {}\n"
+    files = {
+        ".github/workflows/check-docker.yml": on_pulls,
+        ".github/workflows/CICD.yml": on_pulls,
+        ".github/workflows/lint.yml": on_pulls,
+    }
+    assert trial_workflow(files) == TrialWorkflow("CICD.yml", is_ready=False)
 
 
 def test_required_checks_go_first_and_migrations_need_a_founder() -> None:
