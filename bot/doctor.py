@@ -25,7 +25,7 @@ from bot.git.errors import GitTooOld
 from bot.git.process import require_git
 from bot.github.client import EVENTS, PERMISSIONS, GitHub, RepositoryClient
 from bot.github.errors import GitHubError, in_words
-from bot.github.models import Installation
+from bot.github.models import Installation, RepositoryFacts
 from bot.github.releases import RULESETS
 from bot.github.transport.http import new_session
 from bot.playbooks.checks.results import GATE_CHECK, HOTFIX_CHECK
@@ -48,11 +48,20 @@ from bot.traffic.prometheus import Prometheus
 from bot.trials.pool import TrialPool
 from bot.trials.sandbox import Showing
 from bot.triggers import Repository, Value
-from bot.wiring.readings import ClockWrong, Readings, ask_who, free_port, read_settings
+from bot.wiring.readings import (
+    ClockWrong,
+    Readings,
+    ask_who,
+    faults_beside_the_app,
+    free_port,
+    read_settings,
+)
 
 log = structlog.get_logger(__name__)
 _LEAST_FREE_BYTES = 2 * 1024**3
 _REPOSITORIES_LOOKED_AT = 30
+_LOOKED_AT_BY_SERVE = 10
+"""A start costs an installation some hundred requests at most."""
 _DELIVERIES_LOOKED_AT = 30
 _HEADS_LOOKED_AT = 3
 _WORST_CLOCK_S = 30.0
@@ -77,10 +86,11 @@ class DoctorFinding(Value):
 
 async def examine_here(environment: Mapping[str, str]) -> list[DoctorFinding]:
     """Look at this environment's settings, and where they can be read, at all that they name."""
+    wrong = [_of(each) for each in misspelt(environment)]
     if is_nothing_set(environment):
         remedy = "Run `playbooks serve` and open the address it prints, or `playbooks setup`."
-        return [_bad("settings", "no App is named: nothing is set up yet.", remedy)]
-    wrong = [_of(each) for each in misspelt(environment)]
+        nothing = _bad("settings", "no App is named: nothing is set up yet.", remedy)
+        return [*wrong, *map(_of, await faults_beside_the_app()), nothing]
     try:
         settings = load_settings()
     except InvalidSettings as refused:
@@ -94,18 +104,18 @@ async def examine(settings: Settings) -> list[DoctorFinding]:
         findings = faults + await _around(settings, found)
         if found is None:
             return findings
-        findings += await _github(settings, found.github, deep=True)
+        findings += await _github(settings, found.github, _REPOSITORIES_LOOKED_AT)
     return findings
 
 
 async def warn(settings: Settings) -> None:
-    """Log what `examine` would say of all that is no setting and no repository; `serve` does."""
+    """Log what `examine` would say of all that is no setting, and of the first repositories."""
     findings: list[DoctorFinding] = []
     try:
         async with _readings(settings) as (found, _):
             if found is not None:
                 findings += await _around(settings, found, running=True)
-                findings += await _github(settings, found.github, deep=False)
+                findings += await _github(settings, found.github, _LOOKED_AT_BY_SERVE)
     except Exception:
         log.exception("what is around could not be looked at")
     for each in findings:
@@ -236,7 +246,7 @@ async def _prometheus(settings: Settings) -> DoctorFinding:
 
 
 async def _sandbox(settings: Settings) -> DoctorFinding:
-    """Nobody has to try commits on this server, so this never fails."""
+    """Nobody has to try commits on this server; who does not says so."""
     showing = Showing(settings.playbooks_sandbox_readable, settings.secret_places())
     is_off = settings.playbooks_sandbox == "off"
     pool = TrialPool(workers=1, ended=_nobody, showing=showing, is_off=is_off)
@@ -246,13 +256,12 @@ async def _sandbox(settings: Settings) -> DoctorFinding:
         why_not = f"no work folder can be made: {error.strerror}."
     if why_not is None:
         what = "commits can be tried here; none sees the bot's data, keys or environment"
-        return DoctorFinding(subject="sandbox", ok=True, what=what)
-    return DoctorFinding(
-        subject="sandbox",
-        ok=True,
-        what=f"no commit is tried here: {why_not}",
-        remedy="Repositories name a workflow instead: `bisect: {workflow: …}`.",
-    )
+        return _good("sandbox", what)
+    what, instead = f"no commit is tried here: {why_not}", "`bisect: {workflow: …}`"
+    if is_off:
+        return _good("sandbox", what, f"Repositories name a workflow instead: {instead}.")
+    remedy = f"Fix that, or set PLAYBOOKS_SANDBOX=off and have repositories name one: {instead}."
+    return _bad("sandbox", what, remedy)
 
 
 async def _nobody(_: str) -> None:
@@ -312,8 +321,8 @@ async def _stored(
     return findings
 
 
-async def _github(settings: Settings, github: GitHub, *, deep: bool) -> list[DoctorFinding]:
-    """What GitHub says of the App; `deep`: and of the repositories."""
+async def _github(settings: Settings, github: GitHub, most: int) -> list[DoctorFinding]:
+    """What GitHub says of the App, and of its first repositories: of `most` at most."""
     clock = await _clock(github)
     try:
         app = await ask_who(github, settings.github_app_id, settings.github_api_url)
@@ -331,8 +340,10 @@ async def _github(settings: Settings, github: GitHub, *, deep: bool) -> list[Doc
         installed = [each async for each in github.installations.list()]
         for each in installed:
             findings += _installation(each)
-            if deep and each.suspended_at is None:
-                findings += await _repositories(github, each)
+            if each.suspended_at is None:
+                of_this = await _repositories(github, each, most)
+                findings += of_this
+                most -= len({finding.subject for finding in of_this})
     except (GitHubError, ValidationError) as error:
         return [*findings, _bad("GitHub", in_public(error), "Try again in a minute.")]
     if not installed:
@@ -407,59 +418,61 @@ async def _client(settings: Settings, github: GitHub) -> list[DoctorFinding]:
     return [_bad("GITHUB_CLIENT_SECRET", what, remedy)]
 
 
-async def _repositories(github: GitHub, installation: Installation) -> list[DoctorFinding]:
-    """What the first repositories of an installation lack; that is no fault, it works without."""
+async def _repositories(
+    github: GitHub, installation: Installation, most: int
+) -> list[DoctorFinding]:
+    """What the first repositories of an installation lack, or that nothing is."""
     found: list[DoctorFinding] = []
-    looked = 0
     try:
         async for repository in github.installations.repositories(installation.id):
-            looked += 1
-            if looked > _REPOSITORIES_LOOKED_AT:
+            if (most := most - 1) < 0:
                 break
             found += await _lacks(github, repository)
     except GitHubError as refusal:
         subject = f"installation {installation.id}, repositories"
         remedy = "Nothing works there until this is fixed."
-        return [*found, DoctorFinding(subject=subject, ok=False, what=str(refusal), remedy=remedy)]
+        return [*found, _bad(subject, str(refusal), remedy)]
     return found
 
 
 async def _lacks(github: GitHub, repository: Repository) -> list[DoctorFinding]:
     client = github.repository(repository, playbook="doctor")
+    name = repository.full_name
     try:
         about = await client.about()
-        offered = await client.rules.are_offered(about.default_branch)
-        is_apps_own = await client.rules.kinds(RECORDS_BRANCH) >= _APP_ONLY
+        faults = [each async for each in _faults(client, about.default_branch)]
+        lacking = [each async for each in _wanting(client, about)]
     except GitHubError as refusal:
-        return [DoctorFinding(subject=repository.full_name, ok=False, what=in_words(refusal))]
-    faults = [each async for each in _faults(client, about.default_branch)]
-    lacking: list[tuple[str, str]] = []
-    if not offered:
-        remedy = "Name the checks that count in .github/playbooks.yml: no rule names them."
-        what = f"no rulesets here (the plan, or a release before {RULESETS.since})"
-        lacking.append((what, remedy))
-    if offered and not is_apps_own:
-        remedy = (
-            "What they change there is written again. To keep them out: a branch ruleset for "
-            "playbooks/** that restricts creations, updates and deletions and blocks force "
-            "pushes, with the App alone on its bypass list."
-        )
-        lacking.append(("whoever has write access can push to playbooks/records", remedy))
-    if not about.has_issues:
-        remedy = "Incidents go without an issue: their status stands on the pull requests."
-        lacking.append(("issues are switched off", remedy))
-    name = repository.full_name
+        return [_bad(name, in_words(refusal), "Nothing works there until this is fixed.")]
     return [
         *(_bad(name, what, remedy) for what, remedy in faults),
         *(_good(name, what, remedy) for what, remedy in lacking),
-    ]
+    ] or [_good(name, "nothing is in the way there")]
+
+
+async def _wanting(
+    client: RepositoryClient, about: RepositoryFacts
+) -> AsyncIterator[tuple[str, str]]:
+    """What a repository does without; that is no fault."""
+    has_rules = await client.rules.are_offered(about.default_branch)
+    if has_rules and not await client.rules.kinds(RECORDS_BRANCH) >= _APP_ONLY:
+        yield (
+            "whoever has write access can push to playbooks/records",
+            "What they change there is written again. To keep them out: a branch ruleset for "
+            "playbooks/** that restricts creations, updates and deletions and blocks force "
+            "pushes, with the App alone on its bypass list.",
+        )
+    if not about.has_issues:
+        remedy = "Incidents go without an issue: their status stands on the pull requests."
+        yield "issues are switched off", remedy
 
 
 async def _faults(client: RepositoryClient, branch: str) -> AsyncIterator[tuple[str, str]]:
     """What keeps the bot from working in a repository, each with what mends it."""
-    if fault := (await version_at(client)).fault:
+    version = await version_at(client)
+    if version.fault:
         remedy = f"Correct {CONFIG_PATH} and try it: `playbooks config check FILE`."
-        yield f"its configuration is invalid: {fault.splitlines()[0]}", remedy
+        yield f"its configuration is invalid: {version.fault.splitlines()[0]}", remedy
     for ours in _OURS:
         if names := await client.rules.keeping_us_out(ours, _HINDRANCES):
             what = f"the ruleset {', '.join(names)} keeps the App from {ours.partition('/')[0]}/**."
@@ -467,6 +480,13 @@ async def _faults(client: RepositoryClient, branch: str) -> AsyncIterator[tuple[
     if await client.git.branch(branch) is None:
         return
     required = {each.name for each in (await client.branch_rules(branch)).required_checks}
+    is_named = version.config is None or bool(version.config.checks.smoke)
+    if not (required or is_named or await client.rules.are_offered(branch)):
+        yield (
+            f"no rulesets here (the plan, or a release before {RULESETS.since}), so no rule names "
+            "the checks that count, and nothing else does.",
+            f"Name them in {CONFIG_PATH}: `checks: {{smoke: [NAME]}}`.",
+        )
     silent = required - {GATE_CHECK, HOTFIX_CHECK}
     merged = [each async for each in client.pulls.list(state="closed")][:_HEADS_LOOKED_AT]
     for head in (each.head.sha for each in merged):

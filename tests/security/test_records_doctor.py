@@ -34,4 +34,4 @@ async def test_doctor_says_where_no_rules_can_be_made(shop: Shop) -> None:
     shop.repository.private, shop.repository.plan = True, "free"
     [finding] = [each for each in await examine(shop.bot.settings) if "no rulesets" in each.what]
     assert finding.subject == shop.name
-    assert "Name the checks that count in .github/playbooks.yml" in finding.remedy
+    assert "Name them in .github/playbooks.yml" in finding.remedy
