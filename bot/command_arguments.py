@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bot.names import CAPABILITY, LONGEST, PROVIDER, is_revision
+from bot.names import CAPABILITY, LONGEST, PROVIDER, is_revision, unwrapped
 from bot.triggers import (
     SELF_WORK,
     ApproveRequest,
@@ -106,8 +106,8 @@ def read_bisect(typed: Typed) -> BisectRequest:
             "`/bisect` needs a range: the last good and the first bad commit, "
             "as in `/bisect v1.4..main`."
         )
-    words = _unwrapped(" ".join(typed.raw)).split(" ")
-    good, dots, bad = _unwrapped(words[0]).partition("..")
+    words = unwrapped(" ".join(typed.raw)).split(" ")
+    good, dots, bad = unwrapped(words[0]).partition("..")
     named = [end for end in (good, bad) if end]
     if not dots or not named or not all(map(is_revision, named)):
         raise NotUnderstood(
@@ -122,7 +122,7 @@ def read_bisect(typed: Typed) -> BisectRequest:
             f"{shown(' '.join(rest))} is not understood after the range. "
             "Only `check NAME` may follow, with the name of a check-run."
         )
-    check = _unwrapped(" ".join(rest[1:]))
+    check = unwrapped(" ".join(rest[1:]))
     if rest and not check:
         if not typed.reason:
             raise NotUnderstood("After `check` a name must follow, as GitHub shows the check's.")
@@ -261,14 +261,6 @@ def _scope(typed: Typed) -> str | None:
         return None
     (word,) = _count(typed, 1, "Only `self-work` or one capability may follow it")
     return SELF_WORK if word.lower() == SELF_WORK else _capability(word)
-
-
-def _unwrapped(words: str) -> str:
-    """Take off what people put around a name so that it stands out."""
-    pairs = ("``", '""', "''", "<>")
-    while len(words) > 2 and words[0] + words[-1] in pairs:
-        words = words[1:-1].strip()
-    return words
 
 
 def _target(word: str, here: CommentPlace) -> Target:

@@ -39,6 +39,21 @@ def split_steps(revision: str) -> tuple[str, str]:
     return revision[:at], revision[at:]
 
 
+_AROUND = ("``", '""', "''", "<>")
+
+
+def unwrapped(words: str) -> str:
+    """Take off what people put around a name so that it stands out.
+
+    What stands inside as well is part of the name: `<b>slow</b>`, `"one" or "two"`.
+    """
+    while len(words) > 2 and (around := words[0] + words[-1]) in _AROUND:
+        if around != "``" and not set(around).isdisjoint(words.strip(around)):
+            break
+        words = words[1:-1].strip()
+    return words
+
+
 _BOT = "[bot]"
 _APP = "app/"
 """How GitHub's command line names an app."""

@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.command_arguments import CommentPlace
+from bot.config import Config
+from bot.github.models import CheckKind, CheckResult
 from bot.intake.comment_parser import Command, parse
 from bot.names import is_ref_name, is_revision, split_steps
+from bot.playbooks.bisect.plan import which_check
 from bot.playbooks.checks.results import meant
 from bot.triggers import BisectRequest
 
@@ -68,7 +71,7 @@ def test_a_name_that_was_parted_so_that_nobody_is_mentioned_is_read_whole() -> N
 
 
 REPORTED = ["lint", "Lint", "test (ubuntu-latest, 3.11)", "test (ubuntu-latest, 3.12)", "build 🏗️",
-            "fails because slow", "e2e / chrome", 'say "hi"']  # fmt: skip
+            "fails because slow", "e2e / chrome", 'say "hi"', '"all"', "<b>slow</b>"]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -83,6 +86,8 @@ REPORTED = ["lint", "Lint", "test (ubuntu-latest, 3.11)", "test (ubuntu-latest, 
         ("Lint", "Lint"),
         ("e2e / chrome.", "e2e / chrome"),
         ("build 🏗", "build 🏗️"),
+        ("all", '"all"'),
+        ("<b>Slow</b>", "<b>slow</b>"),
         ("te\u200bst (ubuntu-latest, 3.11)", "test (ubuntu-latest, 3.11)"),
     ],
 )
@@ -102,6 +107,10 @@ def test_what_stands_for_several_checks_or_for_none_is_told_apart() -> None:
         ("check `test (ubuntu-latest, 3.11)`", "test (ubuntu-latest, 3.11)", ""),
         ('check say "hi"', 'say "hi"', ""),
         ("check <b>, bold", "<b>, bold", ""),
+        ('check "all"', "all", ""),
+        ("check <b>slow</b>", "<b>slow</b>", ""),
+        ("check <slow>", "slow", ""),
+        ('check `"one" or "two"`', '"one" or "two"', ""),
         ("check fails because slow", "fails", "slow"),
         ("check because", None, ""),
         ("check because it fails", "because it fails", "it fails"),
@@ -116,3 +125,19 @@ def test_a_checks_name_is_the_rest_of_the_line(typed: str, check: str | None, re
     assert isinstance(command, Command)
     assert isinstance(command.request, BisectRequest)
     assert (command.request.check, command.request.reason) == (check, reason)
+
+
+@pytest.mark.parametrize("written", ["fails because slow", "`fails because slow`"])
+def test_a_name_that_holds_the_word_because_is_read_whole(written: str) -> None:
+    [command] = parse(f"/bisect v1..main check {written}", HERE)
+    assert isinstance(command, Command)
+    request = command.request
+    assert isinstance(request, BisectRequest)
+    results = [
+        CheckResult(
+            name=each, kind=CheckKind.CHECK_RUN, id=1, status="completed", conclusion="failure"
+        )
+        for each in REPORTED
+    ]
+    chosen = which_check(request.check, results, Config(), reason=request.reason)
+    assert chosen == "fails because slow"

@@ -26,7 +26,7 @@ from bot.git.history import (
 )
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
-from bot.names import split_steps
+from bot.names import split_steps, unwrapped
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, count_between
 from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror
 from bot.playbooks.checks.results import meant
@@ -240,7 +240,7 @@ def which_check(
     failing = sorted({r.name for r in results if r.is_completed and not r.is_passed})
     can_try = config.bisect.can_try
     if named is not None:
-        whole = meant(f"{named} because {reason}", reported) if reason else []
+        whole = meant(unwrapped(f"{named} because {reason}"), reported) if reason else []
         found = whole or meant(named, reported)
         if len(found) == 1:
             return found[0]

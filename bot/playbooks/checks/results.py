@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.github.models import CheckResult
+from bot.names import unwrapped
 from bot.playbooks.checks.streak import CommitRuns
 from bot.triggers import Value
 
@@ -288,9 +289,15 @@ def meant(typed: str, reported: Iterable[str]) -> list[str]:
     if typed in names:
         return [typed]
     for reading in _READINGS:
-        if found := [name for name in names if _plain(name) in reading(_plain(typed))]:
+        wanted = reading(_plain(typed))
+        if found := [name for name in names if not wanted.isdisjoint(_as_typed(name))]:
             return found
     return []
+
+
+def _as_typed(name: str) -> set[str]:
+    """How a name reads in a command, where quotes and brackets around all of it are taken off."""
+    return {_plain(name), unwrapped(_plain(name))}
 
 
 def _plain(name: str) -> str:
