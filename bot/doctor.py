@@ -291,7 +291,9 @@ async def _stored(
     settings: Settings, found: Readings, records: AsyncEngine, running: bool
 ) -> list[DoctorFinding]:
     async with records.connect() as conn:
-        await conn.execute(sa.text("SELECT 1"))
+        if not await conn.run_sync(lambda plain: sa.inspect(plain).get_table_names()):
+            made = "its tables are made at the first start"
+            return [_good("database", f"{records.dialect.name} answers; {made}")]
         behind = await conn.run_sync(pending)
     findings = [_good("database", f"{records.dialect.name} answers")]
     if behind:

@@ -156,6 +156,15 @@ async def test_nothing_is_wrong_where_nothing_is(scene: Scene) -> None:
     assert await scene.findings() == []
 
 
+async def test_a_database_that_was_just_created_is_nothing_wrong(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """As `createdb` leaves it: the first start makes its tables."""
+    (tmp_path / "new.db").touch()
+    scene.set("DATABASE_URL", f"sqlite:///{tmp_path / 'new.db'}")
+    assert await scene.findings() == []
+
+
 @pytest.mark.sampled(
     "key not PEM", "data not writable", "wrong key", "suspended", "webhook secret",
     "hotfix branches closed",
