@@ -1,7 +1,7 @@
 """News for open pages, by server-sent events: "something you can see has changed, look again".
 
 Events carry no content but a sentence for screen readers. A page that hears one asks for itself
-anew, by the address and the rights it was made with, so that there is one way only by which
+again, by the address and the rights it was made with, so that there is one way only by which
 anything is shown. Every event's id is a digest of what its receiver can see; whoever comes back
 with another id has missed something, and is told at once.
 

@@ -141,7 +141,7 @@ class VisitorPermissions:
         )
 
     async def _read(self, session: Session) -> Mapping[int, Role]:
-        """Read anew; those who ask meanwhile share the answer."""
+        """Read again; those who ask meanwhile share the answer."""
         key = session.token_hash
         if key not in self._reading:
             task = asyncio.create_task(self._read_all(session))

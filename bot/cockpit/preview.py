@@ -155,9 +155,9 @@ _FINDING = (Step.OPEN_INCIDENT_ISSUE, Step.PUBLISH_FIX, Step.OPEN_FIX_PULL_REQUE
 
 def of_revert(plan: RevertPlan) -> Preview:
     """What a revert would undo, and how."""
-    lines = [f"Onto {markdown.code(plan.base)}, now at {markdown.code(plan.base_head[:12])}."]
+    lines = [f"Onto {markdown.code(plan.base)}, now at {markdown.code(plan.base_head[:7])}."]
     for each in plan.offenders[:_NAMED]:
-        name = f"#{each.number}" if each.number else markdown.code(each.sha[:12])
+        name = f"#{each.number}" if each.number else markdown.code(each.sha[:7])
         count = len(each.commits)
         commits = "1 commit" if count == 1 else f"{count} commits"
         lines.append(f"Undo {name}, {markdown.text(each.title, limit=200)} ({commits}).")
@@ -183,10 +183,10 @@ def of_revert(plan: RevertPlan) -> Preview:
 
 def of_bisect(plan: BisectPlan) -> Preview:
     """What a bisect would search, and by what."""
-    good = markdown.code(plan.good[:12]) if plan.good else "the last commit where it was green"
+    good = markdown.code(plan.good[:7]) if plan.good else "the last commit where it was green"
     check = markdown.code(plan.check) if plan.check else "what the trials say"
     lines = [
-        f"Search between {good} and {markdown.code(plan.bad[:12])} on {markdown.code(plan.base)}, "
+        f"Search between {good} and {markdown.code(plan.bad[:7])} on {markdown.code(plan.base)}, "
         f"by {check}.",
         _trials(plan),
         "Nothing is merged without a person: the culprit's revert is proposed as a pull request.",

@@ -287,8 +287,9 @@ def _tell(conn: AsyncConnection, run: StoredRun, before: RunState | None) -> Non
             playbook=run.playbook,
             incident=run.incident_id or run.joined_incident,
             repository_id=run.repository_id,
-            state=run.state,
-            before=before,
+            # As a word: an Enum with a space in it is shown with its class.
+            state=str(run.state),
+            before=before and str(before),
             why=run.reason,
         )
 

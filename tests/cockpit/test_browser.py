@@ -227,7 +227,7 @@ async def test_a_bisect_is_followed_to_its_culprit_without_reloading(
     await watch.page.get_by_role("link", name="the search").click()
     await watch.sees("Where the culprit may be")
     loads = watch.loads
-    culprit = past.commits[15][:12]
+    culprit = past.commits[15][:7]
     await expect(watch.page.locator("p.next")).to_contain_text(f"Culprit: {culprit}")
     await watch.sees("The suspect fails, its parents passconfirmed")
     assert watch.loads == loads
@@ -270,5 +270,5 @@ async def test_a_search_is_seen_to_end_without_scripts(
     await past.bisected()
     await watch.sees_after_reloading("the search")
     await watch.page.get_by_role("link", name="the search").click()
-    await watch.sees_after_reloading(f"Culprit: {past.commits[7][:12]}")
+    await watch.sees_after_reloading(f"Culprit: {past.commits[7][:7]}")
     await watch.context.close()
