@@ -34,7 +34,7 @@ contracts: $(STAMP)
 	@$(BIN)/python tests/contracts/download.py || true
 
 test: $(STAMP) contracts ## Run the tests: of conversations, those that stand for all
-	@# Code is compiled once, not anew in each of the many processes that tests start.
+	@# Code is compiled once, not again in each of the many processes that tests start.
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 $(ARGS)
 
 # Pure tests only: no bot, no GitHub, no database, and so no conftest that would load them.
@@ -76,7 +76,7 @@ manual: $(STAMP) ## Build docs/ and the reference into the server, which shows t
 screenshots: $(STAMP) ## Every page of the cockpit, both themes and widths, into var/screenshots
 	@$(BIN)/python -m tests.cockpit.screenshots
 
-pictures: $(STAMP) ## Take the pictures of README and docs/ anew, and the transcripts of the demo
+pictures: $(STAMP) ## Take today's pictures for README and docs/, and the transcripts of the demo
 	@$(BIN)/python -m tests.cockpit.screenshots --documents
 	@$(BIN)/python packaging/manual/transcripts.py
 

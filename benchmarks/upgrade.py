@@ -212,7 +212,7 @@ class Matrix:
     def _note(self, cell: Cell, wanted: Wanted) -> None:
         self.done += 1
         self.book.note(cell)
-        well = "told, and begun anew" if wanted.stranded else "as if nothing had happened"
+        well = "told, and begun again" if wanted.stranded else "as if nothing had happened"
         middle = f" ({', '.join(cell.middle)})" if cell.middle else ""
         count = f"{self.done:4}/{self.total} {cell.seconds:5.1f} s"
         print(f"{count}  {cell.name}: {well if cell.ok else 'WRONG'}{middle}", flush=True)
@@ -266,7 +266,7 @@ def table(matrix: Matrix) -> None:
     waited = sum(cell.waited for cell in cells)
     print(
         f"\n{len(cells)} cells: {len(right) - len(stranded)} ended as if nothing had happened, "
-        f"{len(stranded)} were told of and begun anew, {len(cells) - len(right)} wrong; "
+        f"{len(stranded)} were told of and begun again, {len(cells) - len(right)} wrong; "
         f"{waited} were stopped exactly while they waited"
     )
     middle = Counter(said for cell in cells for said in cell.middle)

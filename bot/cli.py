@@ -91,7 +91,7 @@ def _missing(name: str, package: str) -> click.Command:
 @click.version_option(package_name="incident-playbooks")
 def main() -> None:
     """Bring a broken repository back to a safe state, and find out why."""
-    # Standard output is for answers; a command that has more to say sets them up anew.
+    # Standard output is for answers; a command that has more to say sets them up again.
     if not structlog.is_configured():
         set_up_logs("error", "console")
 

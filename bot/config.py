@@ -204,7 +204,7 @@ class BisectConfig(Section):
 
     @property
     def can_try(self) -> bool:
-        """Whether commits can be tried afresh."""
+        """Whether commits can be tried again."""
         return self.runner == "sandbox" or self.workflow is not None
 
 

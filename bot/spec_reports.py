@@ -110,7 +110,7 @@ def with_results(report: SpecReport, results: Sequence[CheckResult]) -> SpecRepo
     """Bring a report up to what the checks say of the pull request's head now.
 
     What the file claims of a check cannot have been seen on the commit that holds the file, so
-    the check is asked instead. Counts are made anew, whatever the file says.
+    the check is asked instead. Counts are made again, whatever the file says.
     """
     named: defaultdict[str, list[CheckResult]] = defaultdict(list)
     for each in results:

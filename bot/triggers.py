@@ -401,7 +401,7 @@ class JudgeRequest(Request):
 class TriageRequest(Request):
     """Alerts fire: keep one incident about their group until every condition has cleared.
 
-    `group` is the group's key in the records; each time it fires anew is another `episode`.
+    `group` is the group's key in the records; each time it fires again is another `episode`.
     """
 
     command: Literal["triage"] = "triage"

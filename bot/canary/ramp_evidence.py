@@ -492,7 +492,7 @@ class RampEvidence:
         return np.asarray(np.isfinite(values).any(axis=0), np.bool_)
 
     def next_phase(self) -> None:
-        """The split grew: count anew, and start the next copies.
+        """The split grew: count again, and start the next copies.
 
         Raises:
             ValueError: this is the last phase.

@@ -18,7 +18,7 @@ class FirstEvents:
 
     A key's requests resemble each other, so they are one draw of the split, not many: counting
     each of them made false alarms of 88%. Splits are nested: a key on the candidate stays there.
-    A key seen on the baseline at `p` percent is drawn anew when the split grows to `q`: it moves
+    A key seen on the baseline at `p` percent is drawn again when the split grows to `q`: it moves
     with probability `(q - p) / (100 - p)`, whatever it did before. That draw counts too.
 
     Keys are kept as 64 bits of their SHA-256; memory grows with the keys of one ramp.

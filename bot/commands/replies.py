@@ -63,7 +63,7 @@ def stranded(actor: Actor, left: Sequence[str], *, merged: bool, issue: int | No
     return "\n\n".join(parts)
 
 
-def followed_anew() -> str:
+def followed_again() -> str:
     """A Run that followed alerts ended because this bot was updated; another follows them."""
     return (
         "I was updated while I followed these alerts, and the new version cannot go on where the "

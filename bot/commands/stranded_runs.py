@@ -1,7 +1,7 @@
 """Runs that an update of this bot ended: what they left is written down, and people are told once.
 
 A journal that this code cannot replay takes no more steps, so the telling is a Run of its own.
-What only looks (a judge), or follows what machines say (a triage), is begun anew by it: nobody has
+What only looks (a judge), or follows what machines say (a triage), is begun again by it: nobody has
 to ask for that.
 """
 
@@ -83,7 +83,7 @@ class StrandedRuns:
 
         Args:
             github: where people are told.
-            put: asks for something anew.
+            put: asks for something again.
             writing: puts answers where they were asked for.
         """
         self._github = github
@@ -182,7 +182,7 @@ class StrandedRuns:
     ) -> None:
         trigger, incident = stranded.trigger, left.incident
         if left.follower is not None:
-            text = replies.followed_anew()
+            text = replies.followed_again()
         elif stranded.fate == "over" and incident is not None and _is_over(incident):
             text = replies.ended_meanwhile()
         elif trigger.request.command not in PLAYBOOKS and incident is None:
@@ -246,7 +246,7 @@ async def _follower(conn: AsyncConnection, stranded: StrandedRun, another: str) 
     """Who follows the alerts of a triage from now on; None: nobody does, or it is no triage.
 
     What still follows them when it ends is replaced by `another`. Somebody's `/retry` may have
-    been quicker; and what had let them go already, or was given up, is not begun anew.
+    been quicker; and what had let them go already, or was given up, is not begun again.
     """
     request = stranded.trigger.request
     if not isinstance(request, TriageRequest) or stranded.fate != "over":

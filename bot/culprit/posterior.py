@@ -386,7 +386,7 @@ class Posterior:
         return (1.0 - self.stuck(environment)) ** (cell.fails + cell.passes)
 
     def _reconsider(self, environment: Hashable) -> None:
-        """Weigh an environment's cells anew after repeats in it disagreed."""
+        """Weigh an environment's cells again after repeats in it disagreed."""
         self._disagreements[environment] = self._disagreements.get(environment, 0) + 1
         for node, cells in self._cells.items():
             if environment in cells and cells[environment].repeated:

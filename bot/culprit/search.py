@@ -284,7 +284,7 @@ class Search:
         return search
 
     def _apply(self, event: log.Event) -> None:
-        """Do again what the log says was done; choices are taken from it, not made anew."""
+        """Do again what the log says was done; choices are taken from it, not made again."""
         if isinstance(event, log.TrialsAsked):
             for trial in event.trials:
                 self._ask(trial)

@@ -1,7 +1,7 @@
 """What a search concludes, the fresh runs that check it, and where it stands until then. Pure.
 
 The search chose its runs to reach a verdict, so they cannot also be the check. The culprit and
-each of its parents are run anew, interleaved so that a change of the machine's mood hits both.
+each of its parents are run again, interleaved so that a change of the machine's mood hits both.
 """
 
 from __future__ import annotations

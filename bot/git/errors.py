@@ -48,11 +48,11 @@ class GitFailed(GitError, Guarded):
 
 
 class CorruptRepository(GitFailed):
-    """The object store or the refs are damaged; a mirror is cloned anew, nothing is lost."""
+    """The object store or the refs are damaged; a mirror is cloned again, nothing is lost."""
 
 
 class MirrorDamaged(GitError):
-    """A file of a mirror is damaged or missing; the mirror is cloned anew, nothing is lost."""
+    """A file of a mirror is damaged or missing; the mirror is cloned again, nothing is lost."""
 
     def __init__(self, what: str, *, passing: bool = False) -> None:
         """Say what was found; `passing` where git at work looks the same for a moment."""

@@ -29,7 +29,7 @@ _HEAD = re.compile(rb"(?:ref: refs/[^\s\0]+|[0-9a-f]{40})\n?")
 _PACKED_REFS = re.compile(rb"(?:(?:#[^\n\0]*|\^?[0-9a-f]{40}|[0-9a-f]{40} refs/[^\n\0]+)\n)*")
 _LOOSE_FOLDER = re.compile(r"[0-9a-f]{2}")
 _OBJECT_FILE = re.compile(r"[0-9a-f]{38}")
-# Derived from the objects: git does without them, and upkeep writes the first anew.
+# Derived from the objects: git does without them, and upkeep writes the first again.
 _CACHES = ("objects/info/commit-graph", "objects/pack/multi-pack-index")
 
 _SEAL = "playbooks-refs"

@@ -28,7 +28,7 @@ KEPT = "2.weeks.ago"
 MOST_GROWTH = 4
 GROWTH_ALLOWED_BYTES = 512 * 1024 * 1024
 """Fetched blobs, and what forced pushes left behind, are never dropped: beyond four times the size
-it had when cloned and this, it is cloned anew."""
+it had when cloned and this, it is cloned again."""
 
 PACK = (
     *("repack", "--cruft", "-d", "-q", "-n", "--threads=1"),

@@ -1,7 +1,7 @@
 """Blobless bare mirrors: one per repository id, so that a rename does not lose it.
 
 A mirror holds every commit and tree of the branches; blobs are fetched when a merge needs them.
-It is a cache: whatever is wrong with it, it is cloned anew beside and renamed into place.
+It is a cache: whatever is wrong with it, it is cloned again beside it and renamed into place.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Mirror:
     async def refresh(self, wanted: Sequence[str] = ()) -> None:
         """Bring all branches up to date, and have the commits `wanted` (full SHAs) here.
 
-        Clones where there is no mirror yet, and clones anew where it is damaged.
+        Clones where there is no mirror yet, and clones again where it is damaged.
 
         Raises:
             RemoteUnavailable: The remote cannot be reached, or refuses the token.
@@ -230,7 +230,7 @@ class Mirror:
             False where another process is at it, or there is no mirror.
 
         Raises:
-            RemoteUnavailable: It was damaged or had grown too large, and cannot be cloned anew.
+            RemoteUnavailable: It was damaged or had grown too large, and cannot be cloned again.
             GitError: It could not be packed.
         """
         async with self._noting_refusals():
@@ -271,7 +271,7 @@ class Mirror:
             is_over.set()
 
     def _made(self) -> tuple[int, int] | None:
-        """Tell this mirror from one cloned anew in its place."""
+        """Tell this mirror from one cloned again in its place."""
         try:
             status = self.path.stat()
         except OSError:
@@ -290,10 +290,10 @@ class Mirror:
         return bool(doubts)
 
     async def _mend(self, lock: int, *, whole: bool = False) -> bool:
-        """Make sure that every file is sound and nothing is missing; clone anew otherwise.
+        """Make sure that every file is sound and nothing is missing; clone again otherwise.
 
         Returns:
-            Whether it was cloned anew.
+            Whether it was cloned again.
         """
         await self._drop_damaged(loose=whole)
         if (why := await self._damage(lock, whole=whole)) is None:

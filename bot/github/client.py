@@ -410,7 +410,7 @@ class RepositoryClient:
         return known
 
     def forget_rules(self) -> None:
-        """Read the rules anew next time: they are others than was known."""
+        """Read the rules again next time: they are others than was known."""
         for key in [key for key in self._github.rules_known if key[0] == self.repository.id]:
             del self._github.rules_known[key]
 

@@ -80,7 +80,7 @@ def is_not_known(novelty: Novelty, refusal: Unprocessable) -> bool:
 
 
 class Lacking:
-    """What this GitHub was found not to know, so that it is not refused each time anew."""
+    """What this GitHub was found not to know, so that it is not refused each time."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Remember by this clock: seconds since 1970."""

@@ -90,7 +90,7 @@ class Served:
         self._reading: dict[int, asyncio.Task[None]] = {}
 
     async def recall(self) -> None:
-        """Take what was known before this process began, until GitHub names it anew."""
+        """Take what was known before this process began, until GitHub names it again."""
         if self._memory is None:
             return
         for key, said in (await self._memory.installations()).items():

@@ -276,7 +276,7 @@ class Inbox:
 
     def _insert_where_new(self) -> ReturningInsert[str]:
         """Insert rows whose key is not there yet, and return the keys of those."""
-        # The rows are given when it is executed: with them in it, it is compiled anew each time.
+        # The rows are given when it is executed: with them in it, it is compiled again each time.
         insert = insert_into(self._database)(inbox).on_conflict_do_nothing()
         new_keys: ReturningInsert[str] = insert.returning(inbox.c.key)
         return new_keys

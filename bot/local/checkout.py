@@ -118,7 +118,7 @@ def choose_shared(
     Args:
         checkout: the checkout.
         named: paths of it that the command names. Those that no commit holds are seen, with the
-            files beside them, but for what the repository ignores: that is made anew.
+            files beside them, but for what the repository ignores: that is made again.
         wanted: paths of it that the person wants to be seen.
         dependencies: whether what is installed there, and its submodules, are seen unasked.
         deleted: whether the command deletes a folder of this name, to make its own.

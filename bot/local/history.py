@@ -19,7 +19,7 @@ _TOLD_BY_A_TRIAL = 0.75
 _TAKEN_FOR_GRANTED = 4
 _LEAST_TOLD = 0.25
 _CHECKING = 2
-"""Rounds at the end, when the culprit and its parents are run afresh."""
+"""Rounds at the end, when the culprit and its parents are run again."""
 
 
 def seconds_left(

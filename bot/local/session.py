@@ -312,7 +312,7 @@ class _Session:
         return probe
 
     async def _check(self, search: Search) -> None:
-        """Run the culprit and its parents afresh; what refutes the verdict becomes evidence."""
+        """Run the culprit and its parents again; what refutes the verdict becomes evidence."""
         checks = self._journal.checks
         if checks.planned is None or checks.ending is not None:
             culprit = search.verdict().culprit or ""

@@ -50,7 +50,7 @@ async def put_result(
     at: datetime,
     text: str = "",
 ) -> None:
-    """Answer, or answer anew; a text that was given stays until another one is."""
+    """Answer, or answer again; a text that was given stays until another one is."""
     insert = insert_into(conn)
     changes: dict[str, Any] = {"outcome": outcome, "at": at}
     if text:

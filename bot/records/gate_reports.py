@@ -25,7 +25,7 @@ SOMEBODY_ELSES = timedelta(seconds=30)
 
 
 class GateReport(Value):
-    """What the gate said on one head. `said` is empty while it is being said anew.
+    """What the gate said on one head. `said` is empty while it is being said again.
 
     `config_digest` is of the sensitive sections that its `playbooks config` showed, empty where it
     showed none; None until the head was judged. `config_at` is when, or when that began.
@@ -213,7 +213,7 @@ async def note(
     conclusion: str,
     check_run: int,
 ) -> None:
-    """Note what was said, or (with an empty `said`) that it is being said anew."""
+    """Note what was said, or (with an empty `said`) that it is being said again."""
     await conn.execute(
         sa.update(gate_reports)
         .where(gate_reports.c.repository_id == repository_id, gate_reports.c.head_sha == head_sha)

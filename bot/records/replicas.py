@@ -226,6 +226,6 @@ async def take_dead(
 
 
 async def forget(conn: AsyncConnection, dead: str, *, taken_over_by: str) -> None:
-    """Remove a sibling whose Runs were taken over, unless it has come back or was claimed anew."""
+    """Remove a sibling whose Runs were taken over, unless it has come back or was claimed again."""
     claimed = sa.and_(replicas.c.id == dead, replicas.c.taken_over_by == taken_over_by)
     await conn.execute(sa.delete(replicas).where(claimed))

@@ -334,7 +334,7 @@ def over(repository: Repository, earlier: Balance, began: datetime) -> Condition
 
 
 def _group(balance: Balance) -> str:
-    """A warning and an overrun are two things: the second is judged afresh."""
+    """A warning and an overrun are two things: the second is judged on its own."""
     return f"budget {balance.budget.name} {balance.state}"
 
 

@@ -172,7 +172,7 @@ class ConfigInForce:
         self._good: LRUCache[int, tuple[str, Config]] = LRUCache(1000)
 
     def forget(self, repository_id: int) -> None:
-        """Read it anew next time: something was pushed or approved."""
+        """Read it again next time: something was pushed or approved."""
         self._known.pop(repository_id, None)
         self._changes[repository_id] += 1
 

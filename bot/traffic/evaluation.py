@@ -555,6 +555,6 @@ async def _resumed(conn: AsyncConnection, ledger: EvidenceLog) -> RampEvaluation
         try:
             course.restore(saved[1])
         except (ValueError, LookupError, zlib.error):
-            log.warning("a checkpoint is damaged; adding up anew", attempt=ledger.attempt)
+            log.warning("a checkpoint is damaged; adding up again", attempt=ledger.attempt)
             return begun(ledger)
     return course

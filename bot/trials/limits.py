@@ -100,7 +100,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def empty_folder(folder: Path) -> Path:
-    """Make `folder` anew, private to this user, deleting what was there."""
+    """Make an empty `folder`, private to this user, deleting what was there."""
     remove_folder(folder)
     folder.mkdir(parents=True, mode=0o700)
     return folder

@@ -184,7 +184,7 @@ class WorkTree:
             await self._source.write_git(commit, self.folder / ".git")
 
     def forget(self) -> None:
-        """Write everything anew at the next move: somebody else filled the folder."""
+        """Write everything again at the next move: somebody else filled the folder."""
         self._written = {}
 
     def _attributes_differ(self, wanted: Mapping[bytes, Entry]) -> bool:

@@ -135,7 +135,7 @@ def advance(world: World, repository: FakeRepository) -> None:
 def dequeue(
     world: World, repository: FakeRepository, issue: FakeIssue, reason: str, who: Who | None = None
 ) -> FakeQueueEntry | None:
-    """Take a pull request out of the queue; those behind it are built anew without it."""
+    """Take a pull request out of the queue; those behind it are built again without it."""
     entry = entry_of(repository, issue)
     if entry is None:
         return None

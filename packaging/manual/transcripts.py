@@ -1,7 +1,7 @@
 """Writes into the documents what the demo says: `python packaging/manual/transcripts.py [PLAY …]`.
 
 A document has a line `<!-- transcript: PLAY -->` where it belongs; the block below it is written
-anew. Addresses and times are left out, since they are those of one machine; of many trials in a
+again. Addresses and times are left out, since they are those of one machine; of many trials in a
 row the first and the last are shown.
 """
 

@@ -43,6 +43,9 @@ _SAID = {
         r"(?i)\b(?:mend(?:s|ed|ing)?|hence|thus|whilst|shall|hitherto|nigh)\b",
         "fix, so, while, will",
     ),
+    "an archaic adverb": Rule(
+        r"(?i)\b(?:anew|afresh|therefor|thereof|wherein|whereof|lest)\b", "again, of it, in which"
+    ),
     "a promise without will": Rule(
         r"\bI (?:carry on|never|ask you|notice|merge it as soon|keep looking)\b",
         "I will, I won't",
@@ -61,6 +64,8 @@ _SAID = {
 """Of every text that the product says."""
 
 _WRITTEN = (
+    "an archaic adverb",
+    "a word of another century",
     "a doubled word",
     "an abbreviation of Latin",
     "a false friend",
@@ -170,6 +175,7 @@ def test_transcripts_in_the_documents_are_of_words_that_are_said_today() -> None
         ("a word of another century", "Mend the cause."),
         ("a promise without will", "I carry on by myself."),
         ("a plea", "Please try again."),
+        ("an archaic adverb", "`/retry` begins anew."),
         ("a shout", "It is done!"),
     ],
 )

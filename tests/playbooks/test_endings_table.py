@@ -89,10 +89,10 @@ TABLE: dict[str, Row] = {
         "test_where_it_never_passed_it_is_mended_and_the_commit_that_passes_is_named"
     ),
     "bisect.status_messages.cancelled": Row(
-        "{_anew(case)}", f"{_ALONE}::test_what_ended_early_starts_anew_by_the_command_it_says"
+        "{_start_over(case)}", f"{_ALONE}::test_what_ended_early_starts_anew_by_the_command_it_says"
     ),
     "bisect.status_messages.given_up": Row(
-        "{_anew(case)}", f"{_ALONE}::test_what_ended_early_starts_anew_by_the_command_it_says"
+        "{_start_over(case)}", f"{_ALONE}::test_what_ended_early_starts_anew_by_the_command_it_says"
     ),
     # --- a proposal ---
     "pull_request.approval.may_it_begin": Row(
@@ -135,7 +135,7 @@ TABLE: dict[str, Row] = {
         "test_what_a_cancel_could_not_undo_is_undone_by_hand_as_it_says"
     ),
     "pull_request.messages._unmerged": Row(
-        "{case.how_to_begin_anew}",
+        "{case.how_to_start_over}",
         f"{_AFTER}::test_what_ended_without_a_merge_begins_anew_by_the_command_it_says",
     ),
     "pull_request.approval.others_pushed": Row(

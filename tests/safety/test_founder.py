@@ -98,7 +98,7 @@ async def test_a_yes_to_a_question_that_is_not_asked_any_more_is_answered(shop: 
 
 
 @pytest.mark.thorough
-async def test_a_base_that_moves_under_the_same_lines_asks_anew(shop: Shop) -> None:
+async def test_a_base_that_moves_under_the_same_lines_asks_again(shop: Shop) -> None:
     broken = await shop_with_a_founder(shop)
     await shop.says(broken, "/revert")
     await shop.standing(broken, "A Founder decides")
@@ -110,7 +110,7 @@ async def test_a_base_that_moves_under_the_same_lines_asks_anew(shop: Shop) -> N
 
 
 @pytest.mark.thorough
-async def test_a_request_that_nobody_answered_expires_and_retry_asks_anew(
+async def test_a_request_that_nobody_answered_expires_and_retry_asks_again(
     shop: Shop, clock: Clock
 ) -> None:
     broken = await shop_with_a_founder(shop)

@@ -365,7 +365,7 @@ class GitData:
 
         Raises:
             BranchExists: If it exists, with `new_branch`, and does not have the commit.
-            Conflict: If the branch moved and does not have the commit: compute it anew. Nothing
+            Conflict: If the branch moved and does not have the commit: compute it again. Nothing
                 is ever forced.
             Unprocessable: If the branch's rules refuse the commit.
         """

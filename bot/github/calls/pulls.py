@@ -275,7 +275,7 @@ class Merged:
 class NotYet:
     """GitHub refuses to merge now, and says why: a pending check, a review, a conflict.
 
-    `passing`: for a moment only. It works out anew whether it merges, since the base was pushed to
+    `passing`: for a moment only. It works out again whether it merges, since the base was pushed to
     or another merge is under way: the same request may be granted seconds later.
     """
 

@@ -147,7 +147,7 @@ def _shown(value: object) -> str:
 
 
 class IssuerKeys:
-    """The keys with which an issuer signs: kept for a while, and read anew where one is new."""
+    """The keys with which an issuer signs: kept for a while, and read again where one is new."""
 
     def __init__(self, issuer: str) -> None:
         """Prepare; nothing is read before the first token."""

@@ -49,7 +49,7 @@ def trigger_for(
     """Make the Trigger that follows; None where people decide.
 
     A revert of one commit is asked for once, whatever alert names it; the rest once each time the
-    alerts fire anew.
+    alerts fire again.
 
     Args:
         following: what was decided.

@@ -47,7 +47,7 @@ async def ask_people(
 ) -> None:
     """Ask for a rollback that is left to people: on the ramp's issue, else on the incident's.
 
-    Once for each time the alert fires anew; nothing is asked where nothing could be done.
+    Once for each time the alert fires again; nothing is asked where nothing could be done.
 
     Args:
         run: this Run.
@@ -404,7 +404,7 @@ async def _let_go(
 
 
 async def _broke_off(work: AlertWorkflow, failed: StepFailed) -> None:
-    """Note what did not work; the next word of the group begins anew."""
+    """Note what did not work; the next word of the group begins again."""
 
     async def change(conn: AsyncConnection) -> bool:
         await alerts.let_go(conn, work.facts.group.id)

@@ -74,7 +74,7 @@ async def open_for_group(
 ) -> Triaged | None:
     """Open the incident of a group with its audit entry and notifications.
 
-    What was resolved a short while ago is taken up again: it fires anew. Where an earlier Run of
+    What was resolved a short while ago is taken up again: it fires again. Where an earlier Run of
     the same episode ended before the alerts did, this one goes on for it. From now on this Run is
     who hears of the group.
 
@@ -127,7 +127,7 @@ async def open_for_group(
 
 
 async def remember(conn: AsyncConnection, run: str, following: Following, at: datetime) -> None:
-    """Keep what a Run decided: whoever goes on for it neither judges nor pauses anew.
+    """Keep what a Run decided: whoever goes on for it neither judges nor pauses again.
 
     What was begun meanwhile would be taken for innocent, or its neighbours for guilty.
     """

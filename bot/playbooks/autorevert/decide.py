@@ -63,7 +63,7 @@ class CheckEvidence(Value):
         can_repeat: the commits among good and bad on which GitHub lets us run it once more; None:
             both.
         decides: whether the check is among those that decide about the hotfix.
-        can_try: whether commits can be tried afresh, as the bisect is configured.
+        can_try: whether commits can be tried again, as the bisect is configured.
     """
 
     streak: Streak | None

@@ -41,7 +41,7 @@ class BisectMessages(IncidentContext):
     subjects: dict[str, str] = Field(default_factory=dict)
 
     @property
-    def anew(self) -> str:
+    def to_start_over(self) -> str:
         """The same search once more; it has a range, without which nothing can be searched."""
         check = f" check {self.check}" if self.check else ""
         return f"/bisect {self.good[:12]}..{self.bad[:12]}{check}"

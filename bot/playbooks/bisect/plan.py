@@ -175,7 +175,7 @@ async def trial_settings(
     *,
     has_sandbox: bool,
 ) -> TrialSettings:
-    """Read anew how commits are tried: people may have set up a runner meanwhile.
+    """Read again how commits are tried: people may have set up a runner meanwhile.
 
     Args:
         plan: what was settled before.

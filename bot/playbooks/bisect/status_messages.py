@@ -14,7 +14,7 @@ from bot.records.documents.reports import Finding, Verification
 from bot.triggers import Actor
 
 _CHECKING = 2
-"""Rounds at the end: the suspect, its parents and its revert are run afresh."""
+"""Rounds at the end: the suspect, its parents and its revert are run again."""
 
 
 def rounds_left(probabilities: Sequence[float], parallel: int) -> int:
@@ -202,7 +202,9 @@ def green_again(case: BisectMessages, head: str) -> StatusMessage:
         headline=f"Done: {case.signal} passes on {markdown.code(case.base)} again "
         f"({linked(case, head)}).",
         details=(
-            "I stopped searching. To find the culprit anyway: " + markdown.code(case.anew) + ".",
+            "I stopped searching. To find the culprit anyway: "
+            + markdown.code(case.to_start_over)
+            + ".",
         ),
     )
 
@@ -258,7 +260,7 @@ def nobody(case: BisectMessages, finding: Finding) -> StatusMessage:
         f"({finding.confidence:.1%} sure).",
         details=(
             "The failure was a flake or came from its environment.",
-            f"If it comes back: {markdown.code(case.anew)}.",
+            f"If it comes back: {markdown.code(case.to_start_over)}.",
         ),
     )
 
@@ -295,7 +297,7 @@ def cancelled(case: BisectMessages, by: Actor | None) -> StatusMessage:
     return StatusMessage(
         state="stopped",
         headline=f"Stopped: {name} cancelled this bisect; no trial is running.",
-        details=(_anew(case),),
+        details=(_start_over(case),),
     )
 
 
@@ -304,7 +306,7 @@ def given_up(case: BisectMessages) -> StatusMessage:
     return StatusMessage(
         state="stopped",
         headline="Stopped: nobody answered this bisect in time.",
-        details=(_anew(case),),
+        details=(_start_over(case),),
     )
 
 
@@ -312,8 +314,10 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what} is" if count == 1 else f"{count} {what}s are"
 
 
-def _anew(case: BisectMessages) -> str:
-    return f"To start again: {markdown.code(case.anew)}. Results that exist are used again."
+def _start_over(case: BisectMessages) -> str:
+    return (
+        f"To start again: {markdown.code(case.to_start_over)}. Results that exist are used again."
+    )
 
 
 def _until_green(case: BisectMessages) -> str:

@@ -169,7 +169,7 @@ _MENDS = "Somebody else had pushed here; this is what was put here before."
 
 
 ATTEMPTS = 8
-"""How often a branch is written anew that others push to meanwhile."""
+"""How often a branch is written again that others push to meanwhile."""
 
 LONG_AGO = datetime(2008, 1, 1, tzinfo=UTC)
 """Before GitHub: a comment of ours is looked for among all of an issue."""

@@ -327,14 +327,14 @@ class IncidentContext(Value):
     """The record files that what is reverted brought, and that stay."""
 
     @property
-    def anew(self) -> str:
-        """What to comment to begin anew; it reads as the same request where it is typed."""
+    def to_start_over(self) -> str:
+        """What to comment to start over; it reads as the same request where it is typed."""
         return f"/{self.kind}"
 
     @property
-    def how_to_begin_anew(self) -> str:
+    def how_to_start_over(self) -> str:
         """The one way on once this has ended without a merge (Markdown)."""
-        return f"Comment {markdown.code(self.anew)} again to start over."
+        return f"Comment {markdown.code(self.to_start_over)} again to start over."
 
 
 class SettledPlan(Protocol):

@@ -227,7 +227,7 @@ class StatusPublisher:
             run: the Run; everything said is one of its steps.
             status_places: puts words in their places.
             asked_on: the issue or pull request where people look for an answer, if any.
-            attempt: which attempt at the incident this is; later ones speak anew.
+            attempt: which attempt at the incident this is; later ones speak again.
             page: the incident's page in the cockpit, where people can reach that.
         """
         self._run = run

@@ -163,19 +163,19 @@ class IncidentRecorder:
             refs["checks"] = list(checks)
         await self._write(Step.RECORD_APPROVAL, "approval.given", self._verifying, refs, why)
 
-    async def need_no_approval(self, why: str, head: str, *, asks_anew: bool = False) -> None:
+    async def need_no_approval(self, why: str, head: str, *, asks_again: bool = False) -> None:
         """Note that what had to be approved has changed meanwhile.
 
         Args:
             why: the doubt.
             head: the commit it was about.
-            asks_anew: whether something else is asked next: `/approve` finds this Run all along.
+            asks_again: whether something else is asked next: `/approve` finds this Run all along.
         """
         run = self._run.id
 
         async def change(conn: AsyncConnection, now: datetime) -> None:
             await approvals.void(conn, run, now)
-            if not asks_anew:
+            if not asks_again:
                 await _reach(conn, run, RunState.VERIFYING, now)
 
         refs: Refs = {"commit": head}

@@ -1,6 +1,6 @@
 """What is asked of people before a playbook begins, and what a Founder says yes to.
 
-The answer is bound to the plan as it was shown. When it comes the plan is made anew; where it is
+The answer is bound to the plan as it was shown. When it comes the plan is made again; where it is
 another by then, the answer is void and the new one is asked about.
 """
 
@@ -181,13 +181,13 @@ class Question:
         plan: what a yes would do.
         reason: why nobody may do it by themselves; Markdown.
         head: the commit on which our check-run offers the buttons.
-        anew: makes the plan as things are now; None where there is nothing to do any more.
+        plan_again: makes the plan as things are now; None where there is nothing to do any more.
     """
 
     plan: AskedPlan
     reason: str
     head: str
-    anew: Callable[[], Awaitable[AskedPlan | None]]
+    plan_again: Callable[[], Awaitable[AskedPlan | None]]
 
 
 def plan_to_begin(
@@ -244,7 +244,7 @@ async def agreement(work: ProposalWorkflow[Any, Any], question: Question) -> Fol
             rejected = answer.kind is SignalKind.REJECT
             how = "rejected" if rejected else "cancelled"
             return Followed(how=how, at=now, by=answer.actor)
-        now_planned = await question.anew()
+        now_planned = await question.plan_again()
         if now_planned is None:
             await work.recorder.need_no_approval(WHY, plan.commit)
             await work.tell(settled(work.case, None), question.head)
@@ -256,7 +256,7 @@ async def agreement(work: ProposalWorkflow[Any, Any], question: Question) -> Fol
                 work.happened(now, f"{WHY}: approved by {answer.actor.login}")
             await work.tell(settled(work.case, answer.actor, began=True), question.head)
             return None
-        await work.recorder.need_no_approval(WHY, plan.commit, asks_anew=True)
+        await work.recorder.need_no_approval(WHY, plan.commit, asks_again=True)
         work.publisher.start_over()
         plan = now_planned
 

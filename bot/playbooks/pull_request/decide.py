@@ -1,6 +1,6 @@
 """What is done next with our pull request: wait, merge, ask, give up. Pure.
 
-The look is taken anew after every wake-up, so a decision never rests on a stale message; the
+The look is taken again after every wake-up, so a decision never rests on a stale message; the
 order of the rules is the order of what matters most to the person waiting.
 """
 

@@ -74,7 +74,7 @@ async def followed_to_its_end(work: AnyProposal, followed: Followed) -> Ending:
 async def broke_off(work: AnyProposal, failed: StepFailed) -> Ending | None:
     """A step failed: undo what was done, newest first, and say so wherever that can be said.
 
-    `/retry` begins anew. What had been merged meanwhile stays, and that is how it ends then; else
+    `/retry` starts over. What had been merged meanwhile stays, and that is how it ends then; else
     None.
     """
     try:

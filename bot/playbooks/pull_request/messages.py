@@ -313,7 +313,7 @@ def _unmerged(followed: Followed, case: IncidentContext) -> StatusMessage:
                 state="stopped",
                 headline=f"Stopped: {name_of(asker)} {followed.how} this {case.kind}, and {base} "
                 "is as it was.",
-                details=(done + case.how_to_begin_anew,),
+                details=(done + case.how_to_start_over,),
             )
         case "cured elsewhere":
             return StatusMessage(
@@ -328,19 +328,19 @@ def _unmerged(followed: Followed, case: IncidentContext) -> StatusMessage:
                 state="stopped",
                 headline=f"Stopped: nobody approved this {case.kind} in time, and {base} is as it "
                 "was.",
-                details=(case.how_to_begin_anew,),
+                details=(case.how_to_start_over,),
             )
         case "given up":
             return StatusMessage(
                 state="stopped",
                 headline=f"Merge or close {proposal_linked(case)} yourself: I stopped waiting for "
                 "it, and it stays open.",
-                details=(case.how_to_begin_anew,),
+                details=(case.how_to_start_over,),
             )
         case _:
             return StatusMessage(
                 state="stopped",
                 headline=f"Stopped: {proposal_linked(case)} was closed without merging, and {base} "
                 "is as it was.",
-                details=(case.how_to_begin_anew,),
+                details=(case.how_to_start_over,),
             )

@@ -232,7 +232,7 @@ class Proposal:
     def start_over(self) -> None:
         """Be ready to ask again what was asked before."""
         self.work.publisher.start_over()
-        # A request that has expired is made anew.
+        # A request that has expired is made again.
         self._approval = None
 
     def message(self) -> tuple[str, str]:
@@ -384,8 +384,8 @@ class Proposal:
         if wanted == self._approval and (wanted is None or digest == self._asked_plan):
             return
         if self._approval is not None:
-            asks_anew = wanted is not None
-            await self.work.recorder.need_no_approval(*self._approval, asks_anew=asks_anew)
+            asks_again = wanted is not None
+            await self.work.recorder.need_no_approval(*self._approval, asks_again=asks_again)
         if wanted is not None:
             await self.work.recorder.wait_for_approval(*wanted, plan)
         self._approval, self._asked_plan = wanted, digest

@@ -131,7 +131,7 @@ async def publish(
         outcome: what was computed; of a conflict the tree with its markers.
         files: the record files.
         mirror: holds the trees.
-        have: makes what was computed again, where the mirror had to be cloned anew.
+        have: makes what was computed again, where the mirror had to be cloned again.
         git_data: GitHub's Git Data API.
         branch: created where it is missing, only ever moved forward.
         message: the commit's message.

@@ -1,7 +1,7 @@
 """Our pull request as GitHub shows it now, with its previews and merge group.
 
 GitHub runs no check of a group again. One that is red takes the proposal out of the queue, and
-putting it in again has all of them run anew.
+putting it in again has all of them run again.
 
 Facts: https://docs.github.com/rest/deployments. `inactive` only says that an environment was taken
 down or replaced by a newer deployment; what was said of it before stands.

@@ -210,7 +210,7 @@ class _Following:
         self._forget_refusals()
 
     def _forget_refusals(self) -> None:
-        """Begin anew, as `/retry` asks for."""
+        """Start over, as `/retry` asks for."""
         self.refused: str | None = None
         self.reran: Reran | None = None
         self.enqueued: str | None = None

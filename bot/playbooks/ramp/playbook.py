@@ -295,7 +295,7 @@ class RampWatch:
             return
         if self._asking is not None:
             why, of = self._asking.why, _of(self._asking)
-            await self.work.recorder.need_no_approval(why, of, asks_anew=ask is not None)
+            await self.work.recorder.need_no_approval(why, of, asks_again=ask is not None)
         if ask is not None:
             await self.work.recorder.wait_for_approval(ask.why, _of(ask))
         self._asking = ask

@@ -166,7 +166,7 @@ class RevertWorkflow(ProposalWorkflow[RevertPlan, IncidentContext]):
         if self.case.looks_further or config.triggers.autonomy is Autonomy.OFF:
             return
         if self.plan.commits == (bad,) and not config.bisect.can_try:
-            # Nothing else lies between, and nothing can be tried afresh: it would learn nothing.
+            # Nothing else lies between, and nothing can be tried again: it would learn nothing.
             return
         now = await self.run.now()
         asked = bisect_for(self.trigger, self.case, checks[0], bad=bad, now=now)
@@ -350,14 +350,16 @@ def _question(work: RevertWorkflow, request: RevertRequest, ruling: Weighed) -> 
             expires_after=timedelta(hours=plan.config.founder.approval_hours),
         )
 
-    async def anew() -> AskedPlan | None:
+    async def plan_again() -> AskedPlan | None:
         planned = await _make_plan(work.run, request, work.parts)
         if isinstance(planned.root, Declined):
             return None
         work.plan = planned.root
         return asked()
 
-    return Question(plan=asked(), reason=ruling.reason, head=work.plan.commits[0], anew=anew)
+    return Question(
+        plan=asked(), reason=ruling.reason, head=work.plan.commits[0], plan_again=plan_again
+    )
 
 
 def _asks_first(work: RevertWorkflow, request: RevertRequest, ruling: Weighed) -> bool:

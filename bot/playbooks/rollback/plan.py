@@ -126,7 +126,7 @@ class SettingFlags:
 def with_flag(
     document: str | None, capability: str, flag: dict[str, JsonValue], generation: int
 ) -> str:
-    """Set one flag of a document; a document that cannot be used is written anew."""
+    """Set one flag of a document; a document that cannot be used is written again."""
     found: Any = flag_document([])
     if document is not None:
         try:
@@ -161,7 +161,7 @@ def plan_reshadow(
     *,
     salt: str,
 ) -> Reshadow:
-    """Say whether the candidate has to be shadowed anew before it may be ramped again.
+    """Say whether the candidate has to be shadowed again before it may be ramped again.
 
     Args:
         capability: what it was to provide.

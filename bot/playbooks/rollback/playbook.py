@@ -252,7 +252,7 @@ async def _file_incident(work: RollbackWorkflow) -> None:
 
 
 async def _use_up_the_shadow(work: RollbackWorkflow) -> None:
-    """What the shadow before proposed does not hold any more, where it has to be made anew."""
+    """What the shadow before proposed does not hold any more, where it has to be made again."""
     if not work.plan.reshadow.needed:
         return
     now, subject = await work.run.now(), subject_of(work.case.capability)

@@ -81,7 +81,7 @@ class RolloutMessages(IncidentContext):
     policy: str
 
     @property
-    def how_to_begin_anew(self) -> str:
+    def how_to_start_over(self) -> str:
         """Traffic is back already: there is a candidate to try, and nothing to roll back."""
         return f"All traffic stays at the baseline. To try again: {retry_command(self)}."
 

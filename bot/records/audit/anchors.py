@@ -1,6 +1,6 @@
 """Signed ends of audit chains, kept where the database cannot reach: in git.
 
-A chain alone cannot show that its tail was cut off, nor that all of it was written anew. An
+A chain alone cannot show that its tail was cut off, nor that all of it was written again. An
 Anchor can: it says, signed with Ed25519, which entry the chain had at that place.
 """
 

@@ -67,11 +67,11 @@ class Reshadow(ReportPart):
     """What has to happen before the candidate may be ramped again.
 
     Attributes:
-        needed: whether it has to be shadowed anew.
+        needed: whether it has to be shadowed again.
         reason: why, or why not.
         failing_metric: what it failed by.
         min_pairs: so many pairs show an effect as large as the one observed.
-        salt: of the next split, so that it is drawn anew.
+        salt: of the next split, so that it is drawn again.
         command: exactly what to comment.
     """
 

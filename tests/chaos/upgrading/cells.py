@@ -82,7 +82,7 @@ class Ground:
             number: how it is stopped.
             environment: what every life is told besides.
             stranded: whether the last life cannot go on with the Run. Then it has to end as
-                failed, its people have to be told once, and it is begun anew.
+                failed, its people have to be told once, and it is begun again.
 
         Raises:
             NotReached: it never came there.

@@ -79,7 +79,7 @@ def differences(found: Reduced, *undisturbed: Reduced) -> list[str]:
 
 
 def what_matters(left: Reduced) -> Reduced:
-    """What must come of it in the end, though it had to be begun anew: files and incidents.
+    """What must come of it in the end, though it had to be begun again: files and incidents.
 
     What was declined is not compared: an attempt that an update ended may be one more, and then
     what is served has changed oftener.

@@ -87,7 +87,7 @@ async def _asked(shop: Shop, command: str) -> int:
 
 
 @pytest.mark.thorough
-async def test_alerts_whose_run_an_update_ended_are_followed_anew_and_told_of_once(
+async def test_alerts_whose_run_an_update_ended_are_followed_again_and_told_of_once(
     shop: Shop, sender: Sender, incident: Incident
 ) -> None:
     run = await _ended_by_update(shop, incident)
@@ -230,7 +230,7 @@ async def test_alerts_that_were_over_already_are_left_at_that_and_their_issue_is
 
 
 @pytest.mark.thorough
-async def test_alerts_that_somebody_gave_up_are_not_followed_anew_until_retry(
+async def test_alerts_that_somebody_gave_up_are_not_followed_again_until_retry(
     shop: Shop, sender: Sender, incident: Incident
 ) -> None:
     run = await _waits(shop, incident)
