@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     "tests.plugins.chaos",
+    "tests.plugins.garbage",
     "tests.plugins.openapi_tally",
     "tests.plugins.properties",
     "tests.plugins.scratch",

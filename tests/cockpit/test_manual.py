@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
@@ -24,8 +25,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make manual` does; strictly: a link that leads nowhere is an error."""
-    folder = tmp_path_factory.mktemp("manual")
+    """The site, built as `make manual` does; strictly: a link that leads nowhere is an error.
+
+    Once for all workers, whose folders lie side by side: whoever is second waits for the first.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder, built = shared / "manual", shared / "manual.built"
+    with (shared / "manual.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            _build(folder)
+            built.touch()
+    return folder
+
+
+def _build(folder: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own words
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
         cwd=ROOT,
@@ -34,7 +49,6 @@ def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from types import FrameType
@@ -38,6 +39,12 @@ NOUNS = {
 """Words that end like a gerund and are nouns of the field, each with its reason."""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """What stands in a file; read once, whoever asks."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 @dataclass(frozen=True)
 class House:
     """The modules of a tree, by their dotted names."""
@@ -54,7 +61,7 @@ class House:
             for package in PACKAGES
             for path in sorted((root / package).rglob("*.py"))
         }
-        trees = {name: ast.parse(path.read_text("utf-8")) for name, path in modules.items()}
+        trees = {name: parsed(path) for name, path in modules.items()}
         return cls(root, modules, trees)
 
     def lines(self, package: str) -> dict[str, int]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
-
 import pytest
 
 from tests.house.count import (
@@ -17,10 +15,8 @@ from tests.house.count import (
     unexplained,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def house() -> House:
     return House.read()
 
@@ -58,12 +54,13 @@ def test_which_database_it_is_is_asked_for_an_insert_in_one_place() -> None:
     assert chosen == ["bot/records/database.py"]
 
 
-def test_nothing_is_awaited_while_a_model_is_copied() -> None:
+def test_nothing_is_awaited_while_a_model_is_copied(house: House) -> None:
     """What is awaited may change the original, and the copy would undo that."""
     copies = [
-        f"{path}:{call.lineno}"
-        for path in sorted(ROOT.glob("bot/**/*.py"))
-        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        f"{module}:{call.lineno}"
+        for module, tree in house.trees.items()
+        if module.startswith("bot.")
+        for call in ast.walk(tree)
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr == "model_copy"

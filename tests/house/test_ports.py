@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.house.count import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = ROOT / "bot" / "playbooks"
@@ -37,7 +38,7 @@ def test_whatever_acts_reaches_a_playbook_through_its_ports(path: Path) -> None:
 @pytest.mark.parametrize("path", PORTS, ids=str)
 def test_ports_hand_out_records_only_as_the_protocols_say(path: Path) -> None:
     """A module of the records is bound once, to a Protocol; nobody gets at it otherwise."""
-    tree = _read(path)
+    tree = parsed(path)
     modules = {name for name, acts in _imported(path) if acts}
     used = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in modules]
     protocols = {each.name for each in _classes(path) if _is_protocol(each)}
@@ -60,7 +61,7 @@ def test_a_port_states_no_call_that_is_not_made(path: Path) -> None:
         node.attr
         for each in files
         if each.name != "ports.py"
-        for node in ast.walk(_read(each))
+        for node in ast.walk(parsed(each))
         if isinstance(node, ast.Attribute)
     }
     stated = {
@@ -75,13 +76,8 @@ def test_a_port_states_no_call_that_is_not_made(path: Path) -> None:
     assert stated - called == set()
 
 
-@cache
-def _read(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
-
-
 def _classes(path: Path) -> list[ast.ClassDef]:
-    return [n for n in _read(path).body if isinstance(n, ast.ClassDef)]
+    return [n for n in parsed(path).body if isinstance(n, ast.ClassDef)]
 
 
 def _is_protocol(each: ast.ClassDef) -> bool:
@@ -93,7 +89,7 @@ def _imported(path: Path) -> Iterator[tuple[str, bool]]:
 
     A module acts that has async functions, a class that has async methods.
     """
-    for node in ast.walk(_read(path)):
+    for node in ast.walk(parsed(path)):
         if not isinstance(node, ast.ImportFrom) or node.module is None:
             continue
         if not node.module.startswith(BELOW):
@@ -107,11 +103,11 @@ def _acts(module: str, name: str) -> bool:
         return module == "bot.git.mirror"
     whole = ROOT / f"{module.replace('.', '/')}/{name}.py"
     if whole.exists():
-        return any(isinstance(n, ast.AsyncFunctionDef) for n in _read(whole).body)
+        return any(isinstance(n, ast.AsyncFunctionDef) for n in parsed(whole).body)
     source = ROOT / f"{module.replace('.', '/')}.py"
     if not source.exists():
         return False
-    found = next((n for n in _read(source).body if _named(n) == name), None)
+    found = next((n for n in parsed(source).body if _named(n) == name), None)
     if isinstance(found, ast.ClassDef):
         return any(isinstance(part, ast.AsyncFunctionDef) for part in found.body)
     return isinstance(found, ast.AsyncFunctionDef)
