@@ -11,6 +11,7 @@ import copy
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import aiohttp
 
@@ -196,7 +197,7 @@ class Person:
 
     async def head(self, branch: str) -> str:
         """The SHA a branch points at."""
-        ref = await self.get(f"git/ref/heads/{branch}")
+        ref = await self.get(f"git/ref/heads/{quote(branch)}")
         return str(ref["object"]["sha"])
 
     async def default_branch(self) -> str:
@@ -206,7 +207,7 @@ class Person:
     async def file(self, path: str, ref: str | None = None) -> str | None:
         """A file's text at a ref, or None when there is no such file."""
         query = {"ref": ref} if ref else None
-        status, answer, _ = await self.request("GET", f"contents/{path}", params=query)
+        status, answer, _ = await self.request("GET", f"contents/{quote(path)}", params=query)
         if status == 404:
             return None
         return base64.b64decode(answer["content"]).decode()
@@ -219,7 +220,7 @@ class Person:
         A branch that does not exist yet starts at `onto` (a branch or SHA; default: the default
         branch).
         """
-        status, ref, _ = await self.request("GET", f"git/ref/heads/{branch}")
+        status, ref, _ = await self.request("GET", f"git/ref/heads/{quote(branch)}")
         if status == 200:
             parent = ref["object"]["sha"]
         else:
@@ -228,7 +229,7 @@ class Person:
             parent = start if is_sha else await self.head(start)
         sha = await self._commit(parent, files, message)
         if status == 200:
-            await self.patch(f"git/refs/heads/{branch}", sha=sha)
+            await self.patch(f"git/refs/heads/{quote(branch)}", sha=sha)
         else:
             await self.post("git/refs", ref=f"refs/heads/{branch}", sha=sha)
         return sha
@@ -317,8 +318,8 @@ class Person:
                 parents=[before, *(pull["head"]["sha"] for pull in pulls)],
             )  # fmt: skip
             sha = str(made["sha"])
-        await self.patch(f"git/refs/heads/{base}", sha=sha)
-        await self.delete(f"git/refs/heads/{branch}")
+        await self.patch(f"git/refs/heads/{quote(base)}", sha=sha)
+        await self.delete(f"git/refs/heads/{quote(branch)}")
         return sha
 
     async def review(self, number: int, event: str = "APPROVE", body: str = "") -> Any:

@@ -1,0 +1,35 @@
+"""Branches, files and checks with whatever names git and GitHub allow."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bot.config import CONFIG_PATH
+from tests.shop import Shop
+
+BRANCH = "rel/1.x#2+é%41&日本'(@x)"
+PROPOSED = "bob's/#1%20é"
+FILE = "dir #1/ü %20?&[x]~.txt"
+CHECK = '🚀 deploy / `prod` | <b>x</b> "q" @alice #1 --> ' + "y" * 150
+
+
+@pytest.mark.thorough
+async def test_what_has_odd_names_is_reverted_and_called_by_them(shop: Shop) -> None:
+    shop.verdicts.clear()
+    shop.verdicts[CHECK] = "success"
+    config = f"checks: {{smoke: [{json.dumps(CHECK, ensure_ascii=False)}]}}\n"
+    for branch in ("main", BRANCH):
+        await shop.alice.push(branch, {CONFIG_PATH: config, FILE: "good\n"}, "Begin")
+    broken = await shop.bob.open_pull_request(
+        "Break", {FILE: "bad\n", "more é.txt": "x\n"}, branch=PROPOSED, base=BRANCH
+    )
+    await shop.bob.merge(broken)
+    await shop.says(broken, "/revert")
+    hotfix = await shop.merged_hotfix()
+    assert await shop.alice.file(FILE, BRANCH) == "good\n"
+    assert await shop.alice.file("more é.txt", BRANCH) is None
+    assert hotfix["base"]["ref"] == BRANCH
+    [said] = await shop.told(broken, "Done:", times=1)
+    assert f"`{BRANCH}`" in said
