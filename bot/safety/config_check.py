@@ -140,9 +140,9 @@ def never_heard(names: Sequence[Unheard]) -> str:
     if not rows:
         return ""
     return (
-        "**No commit had these checks yet**, neither among the newest of the default branch nor on "
-        "pull requests:\n\n" + "\n".join(rows) + "\n\nA hotfix waits for each of its smoke checks "
-        "and evals. Where they are new, nothing is wrong."
+        "**No commit has had these checks yet**, neither the newest of the default branch nor "
+        "those of pull requests:\n\n" + "\n".join(rows) + "\n\nA hotfix waits for each of its "
+        "smoke checks and evals. Where they are new, nothing is wrong."
     )
 
 

@@ -156,7 +156,7 @@ def _asking(number: int, headline: str, body: str, page: str) -> Invitation:
     now, command = f"The bot asks, in #{number}: {headline}", _LEADS_ON.search(body)
     if command is None:
         return Invitation(now=now, page=page, do="see there what can be done")
-    then = "Or do what else it says there: it waits for you, and each way leads on."
+    then = "Or do what else it says there: it waits for you."
     return Invitation(now=now, page=page, do="comment", words=command[1], then=then)
 
 

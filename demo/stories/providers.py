@@ -125,7 +125,7 @@ async def play_rollback(stage: Stage, say: Say) -> Played:
     await story.shadow()
     await story.ramp()
     await until(lambda: story.serves_at_least(25), LONGEST_SECONDS)
-    story.say(f"{CANDIDATE} has 25% now, and begins to fail: in 5 of 100 requests more.")
+    story.say(f"{CANDIDATE} has 25% now, and begins to fail: 5 more of every 100 requests do.")
     story.clients.behaviour[CANDIDATE].failing += WORSE
     went_bad = time.monotonic()
     await until(lambda: story.serves(BASELINE), LONGEST_SECONDS)

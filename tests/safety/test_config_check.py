@@ -80,7 +80,7 @@ async def test_a_check_of_long_ago_is_not_taken_for_a_typo(shop: Shop) -> None:
     _, head = await proposed(shop, "old", "checks: {smoke: [old]}\n")
     await shop.report("success", "other", branch="old")
     said = (await config_check(shop, head, "success"))["output"]["summary"]
-    assert "No commit had" not in said
+    assert "No commit has had" not in said
 
 
 async def test_caps_count_only_after_a_founder_approved_them(shop: Shop) -> None:

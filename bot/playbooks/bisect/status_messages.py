@@ -43,7 +43,7 @@ def outlook(
         parallel: trials at once.
         until: when the search's minutes are over.
     """
-    latest = f"I will ask you at {moment(until)} at the latest."
+    latest = f"I will ask you by {moment(until)}."
     each = _mean(table)
     if each is None:
         return f"How long it takes is known once a first trial has ended. {latest}"

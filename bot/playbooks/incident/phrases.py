@@ -183,7 +183,7 @@ def which_checks(counting: Counting) -> str:
     smoke = (
         f"Smoke: {names(counting.smoke)}, because {reasons[counting.smoke_from]}."
         if counting.smoke
-        else "Smoke: nothing counts."
+        else "Smoke: no check counts."
     )
     evals = f"Evals: {names(counting.evals)}." if counting.evals else "Evals: not configured."
     previews = f" Previews: {names(counting.previews)}." if counting.previews else ""

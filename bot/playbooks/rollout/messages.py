@@ -28,7 +28,7 @@ def shadow_outlook(since: datetime, left: timedelta | None, until: datetime) -> 
     """
     return (
         f"Requests have been mirrored since {moment(since)}. {_until_verdict('verdict', left)} I "
-        f"will ask you at {moment(until)} at the latest."
+        f"will ask you by {moment(until)}."
     )
 
 

@@ -36,14 +36,14 @@ def test_244_commits_with_four_jobs_of_15_minutes() -> None:
     said = outlook([1 / 244] * 244, [trial(15), trial(None)], 4, UNTIL)
     assert said == (
         "About 90 minutes yet: some 6 rounds of up to 4 trials at once, and a trial takes about 15 "
-        "minutes. I will ask you at 15:30 UTC on 1 March at the latest."
+        "minutes. I will ask you by 15:30 UTC on 1 March."
     )
 
 
 def test_before_any_trial_has_ended_the_latest_moment_is_said() -> None:
     said = outlook([0.5, 0.5], [trial(None)], 4, UNTIL)
     assert said.startswith(
-        "How long it takes is known once a first trial has ended. I will ask you at 15:30 UTC"
+        "How long it takes is known once a first trial has ended. I will ask you by 15:30 UTC"
     )
 
 
@@ -61,5 +61,5 @@ async def test_a_search_says_how_long_it_takes_yet(shop: Shop) -> None:
     await past.says_ci_on_the_end("failure")
     issue, _ = await past.bisected()
     await shop.eventually(lambda: running(shop))
-    await shop.standing(issue, "at the latest.")
+    await shop.standing(issue, "I will ask you by")
     await shop.standing(issue, "yet: some ")

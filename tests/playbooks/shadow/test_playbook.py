@@ -44,7 +44,7 @@ async def test_shadow_and_ramp_say_since_when_they_run_and_how_long_they_take_ye
     await providers.mirroring()
     status = await shop.standing(issue, "Requests have been mirrored since ")
     assert "It is too early to say when the verdict comes" in status
-    assert re.search(r"I will ask you at \d\d:\d\d UTC on \d+ \w+ at the latest\.", status)
+    assert re.search(r"I will ask you by \d\d:\d\d UTC on \d+ \w+\.", status)
     await providers.mirrored(100)
     await shop.standing(issue, "At the pace so far the verdict is ")
     await providers.mirrored(400)
