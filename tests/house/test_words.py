@@ -82,7 +82,7 @@ _MISSPELT = re.compile(
     r"supress|thresold|unkown|useable|writting)\b",
     re.IGNORECASE,
 )
-"""What codespell finds most often; codespell itself is none of our dependencies."""
+"""What codespell finds most often; CI runs codespell itself, which is none of our dependencies."""
 
 
 def said() -> list[tuple[str, str]]:
