@@ -296,7 +296,7 @@ OF_OTHERS: Mapping[str, frozenset[str]] = {
     "is a library that was not taken": frozenset({"apps.get_jwt", "aiohttp-sse"}),
     "is GitHub's, and is not asked": frozenset({"/search", "head=owner:branch&state=all"}),
     "is an example": frozenset({"/alerts/0/name", "/ping", 'pull_request: "123"',
-                                "repository:acme/shop"}),
+                                "repository:acme/shop", "p@ss", "p%40ss"}),
     "is made by whoever deploys it": frozenset({"deploy/.env", "deploy/secrets"}),
     "is a program of others": frozenset({"pg_dump"}),
     "is a variable of the OpenTelemetry SDK": frozenset({"OTEL_EXPORTER_OTLP_HEADERS",

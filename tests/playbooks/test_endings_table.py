@@ -398,7 +398,7 @@ def test_the_page_for_people_is_current() -> None:
         "# Every ending and every wait",
         "",
         "Written by `tests/playbooks/test_endings_table.py` from the code; "
-        "`PLAYBOOKS_ENDINGS=write` writes it anew. What is filled in stands in braces.",
+        "`PLAYBOOKS_ENDINGS=write` writes it again. What is filled in stands in braces.",
         "",
         "| where | what is said first | the next step | followed by |",
         "|---|---|---|---|",
