@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick thorough check format bench chaos fuzz manual screenshots pictures contracts clean need
+.PHONY: help setup demo test quick thorough check lint types layers format bench chaos fuzz manual screenshots pictures contracts clean need
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,10 +49,16 @@ quick: $(STAMP) ## The pure tests, in half a minute: what judges, parses and say
 thorough: $(STAMP) contracts ## Play the conversations that `make test` leaves out (about an hour)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 --thorough $(ARGS)
 
-check: $(STAMP) ## Lint, format, types, import contracts
+check: lint types layers ## Lint, format, types, import contracts
+
+lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+types: $(STAMP)
 	@$(BIN)/mypy
+
+layers: $(STAMP)
 	@$(BIN)/lint-imports --no-cache
 
 format: $(STAMP) ## Format the code

@@ -40,6 +40,7 @@ async def refused(shop: Shop, number: int, who: str, words: str = "/unpause beca
     return (await shop.from_bot(number))[-1]
 
 
+@pytest.mark.sampled("merged")
 @pytest.mark.parametrize("end", ["open", "merged", "closed"])
 async def test_whoever_opened_self_work_does_not_lift_the_pause(shop: Shop, end: str) -> None:
     number = await work(shop)

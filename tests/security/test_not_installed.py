@@ -49,6 +49,7 @@ def every_line() -> Iterator[None]:
     structlog.configure(wrapper_class=before)
 
 
+@pytest.mark.sampled("nowhere")
 @pytest.mark.parametrize("where", ["nowhere", "this installation, another repository"])
 async def test_deliveries_from_elsewhere_leave_a_word_at_debug(shop: Shop, where: str) -> None:
     installation = {"id": shop.installation().id} if where != "nowhere" else {"id": 987_654}

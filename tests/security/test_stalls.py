@@ -78,6 +78,7 @@ ROWS = '{"spec":[' + ",".join(["{}"] * 80_000) + "]}"
 METRICS = '{"metrics":[' + ",".join(["{}"] * (LARGEST_BYTES // 3 - 10)) + "]}"
 
 
+@pytest.mark.sampled("rows")
 @pytest.mark.parametrize("text", [ROWS, METRICS], ids=["rows", "metrics"])
 async def test_a_spec_report_of_nothing_but_faults_holds_up_nothing(shop: Shop, text: str) -> None:
     async with watched() as busy:

@@ -101,6 +101,7 @@ async def _recorded(shop: Shop, incident: Incident) -> bool:
     return await shop.alice.file(incident.adr or "", "playbooks/records") is not None
 
 
+@pytest.mark.sampled("payload")
 @pytest.mark.parametrize("body", [payload, grafana])
 async def test_one_bad_alert_costs_only_itself(
     shop: Shop, sender: Sender, body: Callable[..., dict[str, Any]]

@@ -23,7 +23,7 @@ TOGETHER = {
 """One step of main brought both."""
 
 
-@pytest.mark.sampled("squash", "octopus", "stack, rebased into it", "queue, rebased")
+@pytest.mark.sampled("squash", "stack, rebased into it")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_only_what_was_asked_for_goes_and_the_others_are_named(shop: Shop, kind: str) -> None:
     two = await KINDS[kind](shop)
@@ -61,7 +61,7 @@ async def test_only_what_was_asked_for_goes_and_the_others_are_named(shop: Shop,
     assert {offender.number for offender in plan.root.offenders} == {two.first, two.second}
 
 
-@pytest.mark.sampled("rollup", "stack, merged")
+@pytest.mark.sampled("rollup")
 @pytest.mark.parametrize(
     "kind",
     ["squash", "rebase", "octopus", "pushed stack", "rollup", "stack, merged",
