@@ -120,7 +120,7 @@ FAULTS: dict[str, Fault] = {
     "hook elsewhere": Fault(make.hook_elsewhere, "webhooks",
                             "sends deliveries to https://old.example"),
     "address leads nowhere": Fault(make.address_leads_nowhere, "webhooks",
-                                   "nothing of the bot answers", remains=False),
+                                   "nothing of the bot answers"),
     "git old": Fault(make.programs("echo git version 2.30.1"), "git", "2.30.1"),
     "git missing": Fault(make.programs(None), "git", "git"),
     "no sandbox": Fault(make.no_sandbox, "sandbox", "bubblewrap cannot confine anything here"),

@@ -144,6 +144,7 @@ async def test_ten_actions_lead_from_nothing_to_a_revert_that_works(
     await person_does.act(f"open the pull request #{proposed['number']}")
 
     await page.goto(f"{github.url}/{mill.full_name}/pull/{number}")
+    await person_does.act(f"open the merged pull request #{number}")
     await page.locator("textarea[name=body]").first.fill("/revert because nothing is ground")
     await person_does.press("Comment")  # the first pull request, and what is typed, are this one
     async with asyncio.timeout(LONGEST / 1000):
@@ -151,8 +152,12 @@ async def test_ten_actions_lead_from_nothing_to_a_revert_that_works(
                    each["head"]["ref"].startswith("hotfix/")]:  # fmt: skip
             await _report(person, told)
             await asyncio.sleep(0.3)
+        while "Done:" not in await page.content():
+            await page.reload()
+            await asyncio.sleep(0.3)
+    took = time.monotonic() - person_does.began
+    print(f"{len(person_does.done)} actions, {took:.1f} s: {person_does.done}")  # noqa: T201 - shown
     if PICTURES:
-        await page.reload()
         await person_does.act("what came of it")
         person_does.done.pop()
         (Path(PICTURES) / "actions.txt").write_text("\n".join(person_does.done) + "\n")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from html import unescape
+from itertools import count
 from pathlib import Path
 
 import aiohttp
@@ -25,6 +26,7 @@ from tests.chaos.lane import InstantCi
 from tests.cli.test_commands import ROOT, playbooks
 
 LONGEST_S = 120.0
+_names = count(1)
 WHOLE = {"administration": "write"}
 
 
@@ -106,7 +108,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def mill(github: DemoGitHub) -> tuple[FakeUser, FakeRepository]:
-    owner = github.create_user("oswald-of-the-mill")
+    owner = github.create_user(f"oswald-of-mill-{next(_names)}")
     repository = github.create_repository(owner, "mill", {"mill.py": "1\n"})
     InstantCi(github).watch(repository)
     return owner, repository
