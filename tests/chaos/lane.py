@@ -58,6 +58,12 @@ class InstantCi:
         if event.name == "push" and not event.payload["deleted"] and not self.silent:
             self.report(repository, event.payload["after"])
 
+    def speak(self, repository: FakeRepository) -> None:
+        """Be silent no more, and make up for the hotfixes that were pushed meanwhile."""
+        self.silent = False
+        for sha in repository.git.refs("refs/heads/hotfix/").values():
+            self.report(repository, sha)
+
     def report(self, repository: FakeRepository, sha: str) -> None:
         """Say that all is well with a commit."""
         statuses.create(self._github.world, repository, sha, "success", "smoke", repository.owner)

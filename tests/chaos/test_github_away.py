@@ -161,13 +161,6 @@ async def _under_way(lane: Lane, repository: FakeRepository, alice: Person) -> i
     return comment
 
 
-def _ci_speaks(lane: Lane, repository: FakeRepository) -> None:
-    lane.ci.silent = False
-    for issue in repository.issues.values():
-        if issue.pull and issue.pull.head_ref.startswith("hotfix/"):
-            lane.ci.report(repository, issue.pull.head_sha)
-
-
 @pytest.mark.chaos
 @pytest.mark.sampled("a later start-silent")
 @pytest.mark.parametrize(
@@ -211,7 +204,7 @@ async def test_it_stays_up_serves_what_is_known_and_loses_nothing(
             await _is_up_and_says_so(lane, visitor)
             comment = await lane.ask(alice, number)
             if in_the_middle:
-                _ci_speaks(lane, under_way_here)
+                lane.ci.speak(under_way_here)
             await own_github.deliveries.settle()
             over = time.monotonic() + (LONG_S if chaos_is_full else SHORT_S)
             while time.monotonic() < over:

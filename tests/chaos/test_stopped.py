@@ -34,10 +34,7 @@ class RevertStopped(Revert):
 
     async def to_its_end(self, lane: Lane, scene: Scene, comment: int) -> None:
         """CI speaks again."""
-        lane.ci.silent = False
-        for issue in scene.repository.issues.values():
-            if issue.pull and issue.pull.head_ref.startswith("hotfix/"):
-                lane.ci.report(scene.repository, issue.pull.head_sha)
+        lane.ci.speak(scene.repository)
         await super().to_its_end(lane, scene, comment)
 
     async def in_the_middle(self, scene: Scene) -> bool:
