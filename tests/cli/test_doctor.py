@@ -91,7 +91,7 @@ FAULTS: dict[str, Fault] = {
                                  "names no host", ends=True),
     "wrong App id": Fault(value("GITHUB_APP_ID", "4242"), "GITHUB_APP_ID",
                           "GitHub knows no App 4242", ends=True),
-    "wrong key": Fault(make.key_of_another, "GITHUB_PRIVATE_KEY", "does not take this key",
+    "wrong key": Fault(make.key_of_another, "GITHUB_PRIVATE_KEY", "does not accept this key",
                        ends=True),
     "two of one name": Fault(make.namesake, "PLAYBOOKS_REPLICA", "another process is alive",
                              ends=True),

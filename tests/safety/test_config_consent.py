@@ -161,7 +161,7 @@ async def test_who_wrote_it_does_not_approve_it_while_there_is_another_founder(
     await config_check(shop, head, "neutral")
     short = digest(FEWER)[:12]
     reaction, said = await answered(shop, number, f"/approve {short}", shop.alice)
-    assert (reaction, "Nobody approves what they wrote" in said) == ("confused", True), said
+    assert (reaction, "Nobody may approve what they wrote" in said) == ("confused", True), said
     assert "Ask another Founder: `olivia`" in said
     own = await shop.alice.open_pull_request("Mine", {PATH: STILL_FEWER}, branch="mine")
     theirs = f"/approve {digest(STILL_FEWER)}"

@@ -71,7 +71,7 @@ async def two_founders(shop: Shop) -> None:
 
 async def refused(shop: Shop, number: int, words: str) -> None:
     reaction, said = await answered(shop, number, words, shop.alice)
-    assert (reaction, "Nobody approves what they wrote" in said) == ("confused", True), said
+    assert (reaction, "Nobody may approve what they wrote" in said) == ("confused", True), said
 
 
 async def test_under_another_name_it_is_still_whose_push_it_was(shop: Shop) -> None:

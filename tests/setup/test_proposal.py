@@ -134,7 +134,7 @@ def test_a_library_is_held_by_what_reported_on_its_pull_requests() -> None:
     config = parse_config(proposed(PYTHON_LIBRARY))
     assert config.checks.smoke == ("tests",)
     assert config.founder.paths == ()
-    assert "tests.yaml comes near" in proposed(PYTHON_LIBRARY)
+    assert "tests.yaml comes close" in proposed(PYTHON_LIBRARY)
 
 
 def _result(name: str, conclusion: str | None = "success") -> CheckResult:
