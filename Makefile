@@ -44,7 +44,7 @@ QUICK := tests/canary tests/culprit tests/house tests/intake/comments tests/play
   tests/test_config.py tests/test_logins.py tests/test_markdown.py tests/test_revisions.py
 
 quick: $(STAMP) ## The pure tests, in half a minute: what judges, parses and says
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 2 --noconftest -p tests.plugins.properties $(QUICK) $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 2 --noconftest -p tests.plugins.properties -p tests.plugins.garbage $(QUICK) $(ARGS)
 
 thorough: $(STAMP) contracts ## Play the conversations that `make test` leaves out (about an hour)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 --thorough $(ARGS)
