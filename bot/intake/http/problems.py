@@ -138,6 +138,10 @@ async def as_problem(request: web.Request, handler: Handler) -> web.StreamRespon
         if isinstance(error, RateLimited | Unavailable):
             log.warning("a request was put off", path=request.path, why=str(error))
             return put_off(str(error).rstrip(".")).response()
+        if request.transport is None or request.transport.is_closing():
+            # Whoever asked has hung up, as a program does that ends: nobody reads the answer.
+            log.debug("a request was cut off", path=request.path, why=str(error))
+            raise web.HTTPBadRequest from error
         log.exception("a request failed", path=request.path)
         detail = "Something went wrong here. It is in the log; try again."
         return HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
