@@ -27,6 +27,9 @@ from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository
 from tests.fakegithub.calling import Caller, as_app, as_installation
 
+_HERE = r"^/repos/octo-org/hello-\d+$"
+"""What these tests ask for: a bot that other tests left running asks for something else."""
+
 
 @pytest.fixture
 def bot(
@@ -93,7 +96,7 @@ async def test_a_slow_answer_is_slow(github: DemoGitHub, bot: Caller) -> None:
 
 
 async def test_the_primary_limit_says_when_it_ends(github: DemoGitHub, bot: Caller) -> None:
-    github.faults.add(PrimaryLimit(30))
+    github.faults.add(PrimaryLimit(30), path=_HERE)
     reply = await bot.get(".")
     assert (reply.status, reply.headers["X-RateLimit-Remaining"]) == (403, "0")
     assert 25 < int(reply.headers["X-RateLimit-Reset"]) - time.time() < 35
@@ -104,7 +107,7 @@ async def test_the_primary_limit_says_when_it_ends(github: DemoGitHub, bot: Call
 async def test_the_secondary_limit_may_keep_its_end_to_itself(
     github: DemoGitHub, bot: Caller, status: Any, after: int | None
 ) -> None:
-    github.faults.add(SecondaryLimit(status, after))
+    github.faults.add(SecondaryLimit(status, after), path=_HERE)
     reply = await bot.get(".")
     assert reply.status == status
     assert reply.headers.get("Retry-After") == (None if after is None else "7")
@@ -115,13 +118,13 @@ async def test_tokens_permissions_and_installations_end_in_the_middle(
     github: DemoGitHub, repository: FakeRepository, installation: FakeInstallation, bot: Caller
 ) -> None:
     assert (await bot.get(".")).status == 200
-    github.faults.add(ExpireToken())
+    github.faults.add(ExpireToken(), path=_HERE)
     assert [(await bot.get(".")).status for _ in range(2)] == [401, 401]
     fresh = as_installation(github, installation, repository)
     github.faults.add(Revoke("checks"), path=r"/check-runs$")
     assert (await check(fresh)).status == 403
     assert (await fresh.get(".")).status == 200
-    github.faults.add(Suspend())
+    github.faults.add(Suspend(), path=_HERE)
     assert (await fresh.get(".")).status == 403
 
 
@@ -142,10 +145,10 @@ async def test_lists_that_lag_leave_out_what_is_new_and_only_that(
 
 
 async def test_rules_fire_as_often_and_as_likely_as_asked(github: DemoGitHub, bot: Caller) -> None:
-    github.faults.add(Fail(), times=2)
+    github.faults.add(Fail(), path=_HERE, times=2)
     assert [(await bot.get(".")).status for _ in range(3)] == [500, 500, 200]
     github.faults.clear()
-    rule = github.faults.add(Fail(), times=None, probability=0.5)
+    rule = github.faults.add(Fail(), path=_HERE, times=None, probability=0.5)
     for _ in range(60):
         await bot.get(".")
     assert 10 < rule.fired < 50
