@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -110,14 +110,16 @@ async def examine(settings: Settings) -> list[DoctorFinding]:
 
 async def warn(settings: Settings) -> None:
     """Log what `examine` would say of all that is no setting, and of the first repositories."""
-    findings: list[DoctorFinding] = []
     try:
         async with _readings(settings) as (found, _):
             if found is not None:
-                findings += await _around(settings, found, running=True)
-                findings += await _github(settings, found.github, _LOOKED_AT_BY_SERVE)
+                _log(await _around(settings, found, running=True))
+                _log(await _github(settings, found.github, _LOOKED_AT_BY_SERVE))
     except Exception:
         log.exception("what is around could not be looked at")
+
+
+def _log(findings: Iterable[DoctorFinding]) -> None:
     for each in findings:
         if not each.ok:
             log.warning(f"{each.subject}: {each.what}", remedy=each.remedy)
