@@ -58,7 +58,8 @@ def issue_body(facts: AlertFacts) -> str:
     ]
     if facts.group.unseen:
         parts.append(
-            "The sender left some alerts out, so nothing counts as recovered until it names all."
+            "The sender left some alerts out, so nothing counts as recovered until it names all. "
+            "If it never does, comment `/cancel` once all is well."
         )
     parts.append("Commands here: `/status`, `/cancel`, `/severity low|medium|high|critical`.")
     return "\n\n".join(part for part in parts if part)

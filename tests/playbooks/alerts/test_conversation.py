@@ -106,6 +106,18 @@ async def test_what_a_sender_left_out_is_not_taken_for_recovered(
 
 
 @pytest.mark.thorough
+async def test_where_a_sender_never_names_all_a_person_ends_it(shop: Shop, sender: Sender) -> None:
+    # Alertmanager says nothing more of a group once its end was taken.
+    await sender.alertmanager("g", alert("A"))
+    incident = await sender.incident("active")
+    await sender.alertmanager("g", alert("A", "resolved"), truncated=1)
+    await shop.eventually(lambda: _says(shop, incident.issue, "comment `/cancel` once all is well"))
+    await shop.says(incident.issue or 0, "/cancel")
+    await shop.eventually(lambda: _says(shop, incident.issue, "Stopped: `alice` closed this."))
+    assert (await sender.incidents())[0].status != "active"
+
+
+@pytest.mark.thorough
 async def test_what_fires_again_soon_is_the_same_incident_and_later_another(
     shop: Shop, sender: Sender
 ) -> None:
