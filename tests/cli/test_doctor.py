@@ -27,6 +27,7 @@ async def scene(shop: Shop, tmp_path: Path) -> AsyncIterator[Scene]:
     # Others' repositories cost time, and the latest delivery is to be one of ours.
     chosen, installation.repositories = installation.repositories, {shop.repository.id}
     granted, events, url = dict(installation.permissions), installation.events, fake.webhook_url
+    clock = shop.github.world.clock
     await shop.alice.post("issues", title="So that the latest delivery is a good one")
     await shop.github.deliveries.settle()
     yield scene
@@ -35,6 +36,7 @@ async def scene(shop: Shop, tmp_path: Path) -> AsyncIterator[Scene]:
     installation.repositories, installation.permissions = chosen, granted
     installation.events, installation.suspended_at = events, None
     fake.webhook_url, fake.webhook_secret = url, SECRET
+    shop.github.world.clock = clock
     shop.github.world.installations[installation.id] = installation
 
 
