@@ -106,6 +106,7 @@ async def test_stopped_in_the_middle_everything_is_parked_and_goes_on_at_the_nex
     await assert_audit_is_intact(scene.repository, lane.data)
 
 
+@pytest.mark.thorough
 async def test_what_hangs_does_not_keep_it_from_ending_in_time(
     github: DemoGitHub, lane: Lane
 ) -> None:

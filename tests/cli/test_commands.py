@@ -224,7 +224,7 @@ async def test_doctor_finds_a_permission_that_is_missing(
     assert ("permissions: all granted" in done.stdout) is not bool(missing), done.stdout
 
 
-@pytest.mark.sampled("setting0-up.state")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

@@ -167,10 +167,7 @@ async def test_a_database_that_was_just_created_is_nothing_wrong(
     assert await scene.findings() == []
 
 
-@pytest.mark.sampled(
-    "key not PEM", "data not writable", "wrong key", "suspended", "webhook secret",
-    "hotfix branches closed",
-)  # fmt: skip
+@pytest.mark.sampled("wrong key", "hotfix branches closed")
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_fault_is_found_named_and_what_is_said_mends_it(scene: Scene, name: str) -> None:
     fault = FAULTS[name]
@@ -250,6 +247,7 @@ async def test_before_there_is_an_app_the_other_settings_are_read_too(
         assert "token=" not in done.stderr
 
 
+@pytest.mark.thorough
 async def test_an_app_whose_variables_are_misspelt_is_no_app_and_that_is_said(scene: Scene) -> None:
     make.nothing_set(scene)
     scene.set("GITHUB_APPID", "7")

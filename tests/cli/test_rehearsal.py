@@ -169,7 +169,7 @@ REFUSED: dict[str, Refused] = {
 }  # fmt: skip
 
 
-@pytest.mark.sampled("hotfix branches")
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", REFUSED)
 async def test_what_is_refused_is_named_with_what_mends_it_and_the_rest_goes_on(
     scratch: Scratch, name: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
@@ -85,6 +86,7 @@ _MISSPELT = re.compile(
 """What codespell finds most often; CI runs codespell itself, which is none of our dependencies."""
 
 
+@cache
 def said() -> list[tuple[str, str]]:
     """Each text of the product: where it stands, and its words."""
     return [
@@ -94,6 +96,7 @@ def said() -> list[tuple[str, str]]:
     ]
 
 
+@cache
 def written() -> list[tuple[str, str]]:
     """Each line of the documents outside code, links and tables of names."""
     fenced = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)

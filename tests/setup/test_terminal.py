@@ -211,6 +211,7 @@ async def test_credentials_may_be_printed_for_a_secret_store_and_are_kept_nowher
     assert "then run this again" in done.stderr
 
 
+@pytest.mark.thorough
 async def test_a_proposal_that_was_closed_may_be_made_again(
     github: DemoGitHub, mill: tuple[FakeUser, FakeRepository], tmp_path: Path
 ) -> None:
