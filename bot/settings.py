@@ -321,7 +321,8 @@ class _KeptBySetup(_FilesNamedInEnvironment):
         file = Path(os.environ.get("PLAYBOOKS_DATA") or "var") / CREDENTIALS
         try:
             kept = json.loads(file.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # That the folder cannot be one is said of PLAYBOOKS_DATA.
             return {}
         except OSError as error:
             what, remedy = _why_unreadable(file, error)
