@@ -311,6 +311,9 @@ class SpecReports:
                 looks.wanted = False
                 await self._through_outages(repository, number)
                 await asyncio.sleep(OUTSIDERS_EVERY if key in self._outsiders else LOOK_EVERY)
+        except GitHubError as error:
+            # Suspended, uninstalled, refused: as its owners want it; a later look tries again.
+            log.warning("no spec report is shown", pull_request=number, why=str(error))
         except Exception:
             log.exception("a spec report could not be shown", pull_request=number)
         finally:
