@@ -29,6 +29,7 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.sqlite import aiosqlite as driver
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 log = structlog.get_logger(__name__)
 VERSION_TABLE = "schema_version"
@@ -127,6 +128,7 @@ def open_database(url: str) -> AsyncEngine:
     if with_driver.get_backend_name() != "sqlite":
         return create_async_engine(with_driver, pool_pre_ping=True)
     engine = create_async_engine(with_driver, module=_OneTripDriver(aiosqlite, sqlite3))
+    _take_turns(engine.sync_engine)
     _set_up_sqlite(engine.sync_engine)
     return engine
 
@@ -307,13 +309,67 @@ class _AdaptedCursor(driver.AsyncAdapt_aiosqlite_cursor):
 
 
 class _AdaptedConnection(driver.AsyncAdapt_aiosqlite_connection):
-    __slots__ = ()
+    """One whose transaction may have a turn, which ends with it: see `_take_turns`."""
+
+    __slots__ = ("_turn",)
     _cursor_cls = _AdaptedCursor
+
+    def __init__(self, dbapi: Any, connection: Any) -> None:
+        super().__init__(dbapi, connection)
+        self._turn: asyncio.Lock | None = None
+
+    def wait_for(self, turn: asyncio.Lock) -> None:
+        await_only(turn.acquire())
+        self._turn = turn
+
+    def commit(self) -> None:
+        super().commit()
+        # One that fails is still under way, until it is rolled back.
+        self._end_turn()
+
+    def rollback(self) -> None:
+        try:
+            super().rollback()
+        finally:
+            self._end_turn()
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._end_turn()
+
+    def terminate(self) -> None:
+        try:
+            super().terminate()
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
 
 
 class _OneTripDriver(driver.AsyncAdapt_aiosqlite_dbapi):
     def connect(self, *args: Any, **kwargs: Any) -> _AdaptedConnection:
         return _AdaptedConnection(self, super().connect(*args, **kwargs)._connection)
+
+
+def _take_turns(engine: sa.Engine) -> None:
+    """Have this process's transactions that may write begin in the order in which they came.
+
+    SQLite has no queue: whoever waits looks again, at last every 100 ms, and whoever has just come
+    looks more often. Among many, one could wait for as long as there are others.
+    https://www.sqlite.org/c3ref/busy_timeout.html
+    """
+    turn = asyncio.Lock()
+
+    @sa.event.listens_for(engine, "begin")
+    def began(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("sqlite_begin") is None:
+            adapted: Any = connection.connection.dbapi_connection
+            adapted.wait_for(turn)
 
 
 def _set_up_sqlite(engine: sa.Engine) -> None:

@@ -124,6 +124,32 @@ async def test_a_sqlite_transaction_holds_the_write_lock_from_its_beginning(tmp_
     await engine.dispose()
 
 
+async def test_whoever_waits_to_write_has_its_turn_in_the_order_of_coming(tmp_path: Path) -> None:
+    url = url_from(tmp_path)
+    await migrate(url)
+    engine = open_database(url)
+    written = []
+
+    async def write(number: int) -> None:
+        row = {"id": str(number), "started_at": NOON, "beat_at": NOON}
+        async with engine.begin() as conn:
+            await conn.execute(sa.insert(replicas).values(row))
+            written.append(number)
+            if number % 3 == 1:  # Also where the one before it failed.
+                raise ValueError(number)
+
+    async with engine.begin():
+        waiting = []
+        for number in range(12):
+            waiting.append(asyncio.create_task(write(number)))
+            await asyncio.sleep(0.02)
+        waiting[5].cancel()
+    async with asyncio.timeout(20):
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert written == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    await engine.dispose()
+
+
 async def test_sqlite_keeps_what_it_committed_through_a_power_cut(tmp_path: Path) -> None:
     engine = open_database(url_from(tmp_path))
     async with engine.connect() as conn:
