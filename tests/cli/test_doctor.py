@@ -218,8 +218,9 @@ async def test_serve_stays_up_and_says_the_same(scene: Scene, name: str) -> None
                 said = ready + served.log.read_text()
                 await asyncio.sleep(0.1)
     assert served.process.returncode == 0
-    assert "Traceback" not in served.log.read_text()
-    assert "secret@" not in served.log.read_text()
+    log = served.log.read_text()
+    assert "Traceback" not in log, log
+    assert "secret@" not in log
 
 
 @pytest.mark.thorough
