@@ -78,11 +78,12 @@ async def _demo(play: str, *, leave: bool, port: int, seed: int) -> int:
     async with Stage(port=port, seed=seed) as stage:
         click.echo(f"A GitHub on this machine: {stage.home}\n")
         played = await STORIES[play](stage, click.echo)
-        if leave:
-            click.echo(json.dumps(played.told.model_dump(mode="json"), sort_keys=True))
-            return 0 if played.told.ok else 1
-        await _invite(stage, played.scene)
-    return 0
+        if not leave:
+            await _invite(stage, played.scene)
+            return 0
+    # Only now: while the stage ends, a check may still come to its end and be told of.
+    click.echo(json.dumps(played.told.model_dump(mode="json"), sort_keys=True))
+    return 0 if played.told.ok else 1
 
 
 async def _your_turn(play: str, *, port: int, seed: int) -> None:

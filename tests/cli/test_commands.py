@@ -106,8 +106,8 @@ def test_serving_with_one_setting_names_every_missing_one() -> None:
 @pytest.mark.parametrize("play", ["revert", "rollback", "safety"])
 def test_the_demo_ends_with_the_json_line_of_the_contract(play: str) -> None:
     done = playbooks("demo", "--play", play, "--exit")
+    assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == 0
     assert told["ok"] is True
     assert set(told) == {
         "play", "ok", "incident", "issue", "pull_request", "adr", "artifact", "seconds",
