@@ -18,7 +18,8 @@ from dbos._schemas.system_database import SystemSchema
 from dbos._sys_db import SystemDatabase
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records.database import keep_private, open_database
+from bot.records.database import open_database
+from bot.records.private_files import keep_private
 from bot.records.tables.recovery import runs
 
 ENGINE_FILE = "engine.db"

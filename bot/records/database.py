@@ -14,7 +14,6 @@ they are about to change.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import threading
 import time
@@ -30,6 +29,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.sqlite import aiosqlite as driver
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
+
+from bot.records.private_files import keep_private
 
 log = structlog.get_logger(__name__)
 VERSION_TABLE = "schema_version"
@@ -147,20 +148,6 @@ def open_existing(url: str) -> AsyncEngine:
         raise ValueError(f"there is no database at {path}")
     read_only = parsed.set(database=path.resolve().as_uri(), query={"mode": "ro", "uri": "true"})
     return create_async_engine(read_only)
-
-
-def keep_private(file: Path) -> None:
-    """Have a database file that only its owner reads; what SQLite puts beside it inherits that.
-
-    What is there already is tightened. Somebody else's file stays as it is.
-    """
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Never opened where it exists: closing it would end this process's locks on it.
-    with suppress(FileExistsError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        with suppress(FileNotFoundError, PermissionError):
-            Path(f"{file}{suffix}").chmod(0o600)
 
 
 def reading(engine: AsyncEngine) -> AsyncEngine:

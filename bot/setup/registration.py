@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import secrets
 import shlex
@@ -21,6 +20,7 @@ import aiohttp
 from bot.github.client import EVENTS, PERMISSIONS
 from bot.github.transport.http import Addresses, new_session
 from bot.github.transport.redaction import keep_secret
+from bot.records.private_files import put_whole
 from bot.settings import CREDENTIALS, LOOPBACK
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -196,25 +196,10 @@ def keep(data: Path, given: AppCredentials) -> Path:
             f"bot again to use that one, and delete {given.slug} on GitHub."
         )
     try:
-        _write(file, json.dumps(given.settings(), indent=2))
+        put_whole(file, json.dumps(given.settings(), indent=2).encode())
     except OSError as error:
         raise SetupRefused(
             f"The keys of {given.slug} cannot be written to {data}: {error.strerror}. Fix that, "
             "then load this page again: until then they are kept in memory alone."
         ) from error
     return file
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(file)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

@@ -7,7 +7,6 @@ that a replica which was given another one, or none, is refused instead of signi
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.audit.anchors import private_key, private_pem, public_key, public_pem
 from bot.records.database import insert_into
+from bot.records.private_files import put_whole
 from bot.records.tables.columns import rfc3339
 from bot.records.tables.safety import signing_keys
 
@@ -161,8 +161,8 @@ def keep_files(file: Path, key: Ed25519PrivateKey, *, is_given: bool) -> None:
         if public.exists():
             public.rename(aside.with_name(f"{aside.name}.pub"))
     if not is_given:
-        _write(file, private_pem(key), 0o600)
-    _write(public, public_pem(key.public_key()), 0o644)
+        put_whole(file, private_pem(key))
+    put_whole(public, public_pem(key.public_key()), 0o644)
 
 
 def _kept(file: Path) -> Ed25519PrivateKey | None:
@@ -191,21 +191,3 @@ async def _replace(
         .values(since=at, **_columns(key, is_given=True))
     )
     log.warning("audit anchors are signed with another key from now on, which was given")
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Put a whole file in place: never half of it."""
-    if path.exists() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
