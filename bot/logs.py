@@ -115,17 +115,17 @@ def _once(
 def _in_a_word(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Say of a database or a disk that is away for a moment just that: no fault of the code."""
+    """Say of what passes by itself, such as a database or GitHub away, just that: no trace."""
     given = event.get("exc_info")
     error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
     if error is None:
         return event
     # Only here, for the sake of commands that know no database.
-    from bot.records.outages import outage_of
+    from bot.records.outages import passing
 
-    if (outage := outage_of(error)) is not None:
+    if isinstance(error, Exception) and (fault := passing(error)) is not None:
         del event["exc_info"]
-        event.setdefault("why", str(outage))
+        event.setdefault("why", str(fault) or type(fault).__name__)
     return event
 
 

@@ -95,6 +95,33 @@ def test_whoever_speaks_and_however_it_ends_json_is_only_json_and_without_secret
     assert not re.search(r"planted.{0,4}(secret|quoted|pass|20)", done.stderr)
 
 
+AWAY = """
+import sqlite3
+import structlog
+from bot.github.errors import Unavailable
+from bot.logs import set_up_logs
+set_up_logs("info", "json")
+log = structlog.get_logger()
+locked = sqlite3.OperationalError("database is locked")
+locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+for fault in (Unavailable("GitHub does not answer"), locked, KeyError("a mistake")):
+    try:
+        raise fault
+    except Exception:
+        log.exception("it did not work")
+"""
+
+
+def test_what_passes_by_itself_is_said_in_a_word_and_a_mistake_with_its_trace() -> None:
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", AWAY], capture_output=True, text=True, check=True, timeout=120
+    )
+    github, database, mistake = (json.loads(line) for line in done.stderr.splitlines())
+    assert (github["why"], database["why"]) == ("GitHub does not answer", "the database is locked")
+    assert "exception" not in {*github, *database}
+    assert "KeyError: 'a mistake'" in mistake["exception"]
+
+
 def test_a_wrong_setting_is_one_line_of_json_too() -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json",
                    "GITHUB_WEBHOOK_SECRET": "between us"}  # fmt: skip
