@@ -193,6 +193,7 @@ async def _serve(settings: Settings, **given: Any) -> None:
         _tell(f"Warning: {fault}")
     stop = asyncio.create_task(stopped.wait())
     start = asyncio.create_task(bot.start())
+    begun: list[asyncio.Task[None]] = [start]
     await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
     if start.done():
         try:
@@ -203,11 +204,12 @@ async def _serve(settings: Settings, **given: Any) -> None:
         # What is loaded by now stays: looking through it at every full collection would halt the
         # whole process for a tenth of a second.
         gc.freeze()
-        looking = asyncio.create_task(warn(settings))
+        begun.append(asyncio.create_task(warn(settings)))
         await stop
-        looking.cancel()
-    start.cancel()
-    await asyncio.gather(start, return_exceptions=True)
+    for task in begun:
+        task.cancel()
+    # Whoever is in the middle of a statement lets go of the database before the loop closes.
+    await asyncio.gather(*begun, return_exceptions=True)
     await _park(bot)
 
 
