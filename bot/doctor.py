@@ -6,9 +6,10 @@ passed here is no reason for `serve` not to start.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -141,8 +142,20 @@ class _readings:  # noqa: N801  reads as what it gives
 
     async def __aexit__(self, *_: object) -> None:
         if self._found is not None:
-            await self._found.github.close()
-            await self._found.records.dispose()
+            await _to_its_end(self._close(self._found))
+
+    async def _close(self, found: Readings) -> None:
+        await found.github.close()
+        await found.records.dispose()
+
+
+async def _to_its_end(closing: Awaitable[None]) -> None:
+    """Close it, also where the bot stops meanwhile: half a close is an error in the log."""
+    work = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(work)
+    finally:
+        await work
 
 
 async def _around(
@@ -286,7 +299,7 @@ async def _database(settings: Settings, found: Readings, running: bool) -> list[
         )
         return [_bad("database", what, remedy)]
     finally:
-        await records.dispose()
+        await _to_its_end(records.dispose())
 
 
 async def _stored(

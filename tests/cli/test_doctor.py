@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.doctor import warn
+from bot.records.database import migrate, url_from
 from tests.cli import doctor_scene as make
 from tests.cli.doctor_scene import LONGEST_S, ROOM, Mend, Scene, Served, value
 from tests.shop import SECRET, Shop
@@ -221,6 +224,26 @@ async def test_serve_stays_up_and_says_the_same(scene: Scene, name: str) -> None
     log = served.log.read_text()
     assert "Traceback" not in log, log
     assert "secret@" not in log
+
+
+async def test_a_stop_while_the_look_around_closes_its_database_is_no_error(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = shop.bot.settings.model_copy(
+        update={"playbooks_data": tmp_path, "github_api_url": f"{NOWHERE}/api/v3"}
+    )
+    await migrate(url_from(tmp_path))
+    dispose = AsyncEngine.dispose
+
+    async def stopped_meanwhile(engine: AsyncEngine, close: bool = True) -> None:
+        asyncio.get_running_loop().call_soon(looking.cancel)
+        await dispose(engine, close)
+
+    monkeypatch.setattr(AsyncEngine, "dispose", stopped_meanwhile)
+    looking = asyncio.create_task(warn(settings))
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    assert [each.getMessage() for each in caplog.records if "pool" in each.name] == []
 
 
 @pytest.mark.thorough
