@@ -36,7 +36,8 @@ class Dispatcher:
         *,
         replica: str,
         clock: Callable[[], datetime],
-        at_once: int = 8,
+        at_once: int = 64,
+        talk_at_once: int = 4,
         lease: timedelta = timedelta(seconds=60),
         look_every: float = 5.0,
         pauses: tuple[float, ...] = (0.2, 1.0, 3.0),
@@ -50,7 +51,9 @@ class Dispatcher:
             hear: the same for what most likely comes from somebody without rights.
             replica: this process's name, the same after a restart and unique among replicas.
             clock: tells the time (UTC).
-            at_once: how many starts may be under way.
+            at_once: how many starts may be under way. They wait for GitHub, some seconds where much
+                is asked for, and whoever wants main back must find room beside them.
+            talk_at_once: how many of them may be what strangers said.
             lease: how long a claim holds; also how long a start that keeps failing rests.
             look_every: seconds between looks for entries other replicas left behind.
             pauses: seconds between tries of a start that fails.
@@ -62,6 +65,7 @@ class Dispatcher:
         self._replica = replica
         self._clock = clock
         self._at_once = at_once
+        self._talk_at_once = talk_at_once
         self._lease = lease
         self._look_every = look_every
         self._pauses = pauses
@@ -125,7 +129,7 @@ class Dispatcher:
     async def _take_talk(self) -> list[Taken]:
         """Take a few entries of strangers, now and then: a thousand of them hold up nobody."""
         now = asyncio.get_running_loop().time()
-        most = self._at_once // 2 - len(self._talking)
+        most = min(self._talk_at_once, self._at_once) - len(self._talking)
         if now < self._next_talk or most <= 0:
             self._talk_waits = True
             return []

@@ -137,6 +137,14 @@ class Lane:
         yield
         self.app.webhook_url = url
 
+    def may(self, **permissions: str) -> None:
+        """The App may this from now on, and its tokens of before are no good any more."""
+        self.installation.permissions = permissions
+        tokens = self.github.world.installation_tokens
+        # Those of other lanes are left alone: they play beside this one.
+        for token in [t for t, known in tokens.items() if known.installation is self.installation]:
+            del tokens[token]
+
     def serve_only(self, repository: FakeRepository) -> None:
         """The App is installed on this repository alone: others cost nothing any more."""
         self.installation.repositories = {repository.id}

@@ -203,6 +203,8 @@ def _by_whomever(message: str) -> str:
 
 def _unnumbered(text: str) -> str:
     text = re.sub(r"(Audit head: entry |\"seq\": |audit head `)\d+", r"\1<n>", text)
+    # How fast the shadow's requests came is measured.
+    text = re.sub(r"% of [\d.,]+ requests a (second|minute)", r"% of <n> requests a \1", text)
     # Who was first to open an issue has the lower number.
     return re.sub(r"(#|issues/|pull/|\"(?:issue|number|pull_request)\": ?)\d+", r"\1<n>", text)
 

@@ -17,8 +17,7 @@ class BrokenOff:
 
     async def prepare(self, lane: Lane) -> Scene:
         """Main is broken, and CI says nothing any more."""
-        lane.installation.permissions["statuses"] = "read"
-        lane.github.world.installation_tokens.clear()
+        lane.may(**lane.installation.permissions | {"statuses": "read"})
         lane.ci.silent = False
         repository = lane.repository()
         alice = lane.person(repository)
@@ -35,8 +34,9 @@ class BrokenOff:
             return any("I am waiting for" in body for body in said)
 
         await eventually(waiting, lane.life)
-        lane.installation.permissions.pop("statuses", None)
-        lane.github.world.installation_tokens.clear()
+        left = {name: level for name, level in lane.installation.permissions.items()
+                if name != "statuses"}  # fmt: skip
+        lane.may(**left)
         assert await lane.done(scene.repository, comment) == "confused"
 
     def assert_one_of_everything(self, state: dict[str, Any], scene: Scene) -> None:

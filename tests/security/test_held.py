@@ -163,7 +163,7 @@ async def test_one_of_the_held_eases_no_incident_that_keeps_the_pause(shop: Shop
     assert await (await shop.says(broken, "/severity critical")).reaction() == "+1"
     await paused(shop)
     said = await refused(shop, broken, "bob", "/severity low")
-    assert "does not lower an incident's severity" in said
+    assert "nobody whose work is held may lower an incident's severity" in said
     assert "`alice`" in said
     assert await severity(shop) == "critical"
     # Worse is always heard.
@@ -176,7 +176,7 @@ async def test_one_of_the_held_cancels_no_recovery_that_keeps_the_pause(shop: Sh
     broken = await being_reverted(shop)
     await paused(shop)
     said = await refused(shop, broken, "bob", "/cancel")
-    assert "does not cancel what is under way" in said
+    assert "nobody whose work is held may cancel what is under way" in said
     assert "`alice`" in said
     assert await severity(shop) != "closed"
     assert await (await shop.says(broken, "/cancel")).reaction() == "+1"
@@ -190,7 +190,10 @@ async def test_one_of_the_held_resolves_no_incident_by_closing_its_issue(shop: S
     await shop.bob.patch(f"issues/{issue}", state="closed")
 
     async def told() -> bool:
-        return any("does not resolve an incident" in each for each in await shop.from_bot(issue))
+        return any(
+            "nobody whose work is held may resolve an incident" in each
+            for each in await shop.from_bot(issue)
+        )
 
     await shop.eventually(told)
     assert await severity(shop) != "closed"

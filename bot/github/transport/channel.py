@@ -39,6 +39,7 @@ from bot.github.transport.rate_limit import (
     Paced,
     RequestCost,
     RequestCounter,
+    Urgency,
 )
 from bot.github.transport.retry import (
     FollowTo,
@@ -425,8 +426,8 @@ class Channel:
             budget.refuse_longer_than(around.patience, around.clock(), request.name)
             # Not all at the moment of the reset.
             await around.sleep(pause * (1 + 0.1 * around.jitter()))
-        share, paced = self._share, self._lane.paced
-        while around.paces and (pause := paced.wait(costs, around.clock(), share)) > 0:
+        urgency, paced = self._urgency, self._lane.paced
+        while around.paces and (pause := paced.wait(costs, around.clock(), urgency)) > 0:
             if pause > around.patience:
                 until = datetime.fromtimestamp(around.clock() + pause, UTC)
                 raise RateLimited(
@@ -446,7 +447,7 @@ class Channel:
         await around.meter.take(self._metered, recovery=kept)
 
     @property
-    def _share(self) -> float:
+    def _urgency(self) -> Urgency:
         if self._outsider is not None:
             return OUTSIDERS
         return TELLING if self._playbook in _TELLING else RECOVERY if self._recovery else OTHERS

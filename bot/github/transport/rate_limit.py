@@ -6,6 +6,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from gidgethub import sansio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -65,10 +66,44 @@ class RequestCounter(Collector):
 
 POINTS_A_MINUTE = {"core": 900, "graphql": 2000}
 CREATED_A_MINUTE, CREATED_AN_HOUR = 80, 500
-RECOVERY, TELLING, OTHERS, OUTSIDERS = 0.95, 0.85, 0.7, 0.35
-"""The share of a secondary limit that each class of requests may fill: so the urgent ones find room
-without waiting, whatever outsiders do, and what other programs of the installation send is not left
-out of account."""
+_MINUTE_S = 60.0
+
+
+class Urgency(NamedTuple):
+    """How much of each secondary limit may be used before requests of a class wait.
+
+    What every class used counts, and so is never left out of account what other programs of the
+    installation send.
+
+    Attributes:
+        minute: the share of what may be sent in a minute.
+        hour: the share of what may be created in an hour.
+        gives_way: whether room is left for as much recovery again as there was in this minute: one
+            revert after another begins at once, whatever else is asked for beside them.
+    """
+
+    minute: float
+    hour: float
+    gives_way: bool = True
+
+
+RECOVERY = Urgency(minute=0.95, hour=0.95, gives_way=False)
+TELLING = Urgency(minute=0.5, hour=0.85)
+OTHERS = Urgency(minute=0.45, hour=0.7)
+OUTSIDERS = Urgency(minute=0.35, hour=0.35)
+
+
+class _Sent(NamedTuple):
+    at: float
+    amount: int
+    is_recovery: bool
+
+
+class _Window(NamedTuple):
+    name: str
+    seconds: float
+    most: int
+    amount: int
 
 
 class Paced:
@@ -80,50 +115,56 @@ class Paced:
 
     def __init__(self) -> None:
         """Nothing was sent yet."""
-        self._sent: dict[str, deque[tuple[float, int]]] = defaultdict(deque)
+        self._sent: dict[str, deque[_Sent]] = defaultdict(deque)
         self.part = 1.0
         """This replica's share (0 to 1)."""
 
-    def wait(self, request: RequestCost, now: float, share: float) -> float:
+    def wait(self, request: RequestCost, now: float, urgency: Urgency) -> float:
         """Give the seconds until a request of a class may be sent; where they are 0 it counts.
 
         Args:
             request: what it costs.
             now: seconds since 1970.
-            share: of each limit, that its class may fill.
+            urgency: its class.
         """
-        windows, longest = self._looked(request, now, share)
+        windows = _windows(request)
+        longest = max(self._wait(each, now, urgency) for each in windows)
         if longest <= 0:
-            for name, _, _, amount in windows:
-                self._sent[name].append((now, amount))
+            for each in windows:
+                self._sent[each.name].append(_Sent(now, each.amount, urgency is RECOVERY))
         return longest
 
-    def has_room(self, request: RequestCost, now: float, share: float) -> bool:
+    def has_room(self, request: RequestCost, now: float, urgency: Urgency) -> bool:
         """Whether a request of a class could be sent now. It does not count; as of `wait`."""
-        return self._looked(request, now, share)[1] <= 0
+        return all(self._wait(each, now, urgency) <= 0 for each in _windows(request))
 
-    def _looked(
-        self, request: RequestCost, now: float, share: float
-    ) -> tuple[list[tuple[str, float, int, int]], float]:
-        windows = [(request.resource, 60.0, POINTS_A_MINUTE[request.resource], request.points)]
-        if request.creates:
-            windows += [
-                ("created in a minute", 60.0, CREATED_A_MINUTE, 1),
-                ("created in an hour", 3600.0, CREATED_AN_HOUR, 1),
-            ]
+    def _wait(self, window: _Window, now: float, urgency: Urgency) -> float:
+        """Seconds until enough of what was sent is so long ago that it counts no more."""
+        sent, is_minute = self._sent[window.name], window.seconds <= _MINUTE_S
+        while sent and sent[0].at <= now - window.seconds:
+            sent.popleft()
+        share = urgency.minute if is_minute else urgency.hour
+        twice = urgency.gives_way and is_minute
+        over: float = sum(each.amount * (1 + (twice and each.is_recovery)) for each in sent)
+        over -= window.most * share * self.part - window.amount
         longest = 0.0
-        for name, seconds, most, amount in windows:
-            sent = self._sent[name]
-            while sent and sent[0][0] <= now - seconds:
-                sent.popleft()
-            room = most * share * self.part - amount
-            over = sum(each for _, each in sent) - room
-            for at, each in sent:
-                if over <= 0:
-                    break
-                over -= each
-                longest = max(longest, at + seconds - now)
-        return windows, longest
+        for each in sent:
+            if over <= 0:
+                break
+            over -= each.amount * (1 + (twice and each.is_recovery))
+            longest = each.at + window.seconds - now
+        return longest
+
+
+def _windows(request: RequestCost) -> list[_Window]:
+    points = POINTS_A_MINUTE[request.resource]
+    windows = [_Window(request.resource, _MINUTE_S, points, request.points)]
+    if request.creates:
+        windows += [
+            _Window("created in a minute", _MINUTE_S, CREATED_A_MINUTE, 1),
+            _Window("created in an hour", 3600.0, CREATED_AN_HOUR, 1),
+        ]
+    return windows
 
 
 @dataclass(frozen=True)

@@ -130,13 +130,14 @@ def powers(policy: Policy, rate: float | None, within: Mapping[str, timedelta]) 
     chosen = dict(policy.metrics.chosen())
     if rate is None or not within:
         return ()
-    pace = f"{rate:.3g} requests a second" if rate >= 1 else f"{rate * 60:.3g} requests a minute"
+    count, unit = (rate, "second") if rate >= 1 else (rate * 60, "minute")
+    pace = f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
     lines = [
         f"{effect(name, chosen[name], ROAS_DROP)}: needs {in_words(length)} at this traffic"
         + (f", {in_words(_maturity(policy))} of it until revenue is complete" * (name == "roas"))
         for name, length in within.items()
     ]
-    return (f"{policy.phases[0].percent}% of {pace}", *lines)
+    return (f"{policy.phases[0].percent}% of {pace} requests a {unit}", *lines)
 
 
 def _maturity(policy: Policy) -> timedelta:

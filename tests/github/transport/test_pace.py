@@ -12,8 +12,10 @@ from bot.github.transport.rate_limit import (
     OUTSIDERS,
     POINTS_A_MINUTE,
     RECOVERY,
+    TELLING,
     Paced,
     RequestCost,
+    Urgency,
 )
 
 READ, WRITE = RequestCost("core", 1, creates=False), RequestCost("core", 5, creates=False)
@@ -21,12 +23,12 @@ COMMENT, QUERY = RequestCost("core", 5, creates=True), RequestCost("graphql", 1,
 
 
 def sent(
-    paced: Paced, costs: RequestCost, share: float, until: float, now: float = 0.0
+    paced: Paced, costs: RequestCost, urgency: Urgency, until: float, now: float = 0.0
 ) -> list[float]:
     """When each of as many such requests as possible is sent, one after the other."""
     times = []
     while now < until:
-        wait = paced.wait(costs, now, share)
+        wait = paced.wait(costs, now, urgency)
         if wait == 0:
             times.append(now)
         now += wait
@@ -65,6 +67,25 @@ def test_whatever_outsiders_do_four_reverts_in_the_same_minute_wait_for_nothing(
     assert sent(paced, WRITE, OUTSIDERS, until=0.1)
     assert not paced.has_room(WRITE, 0.1, OUTSIDERS)
     assert [paced.wait(each, 0.1, RECOVERY) for each in A_REVERT * 4] == [0] * 4 * len(A_REVERT)
+
+
+def test_the_more_is_reverted_the_less_is_left_to_all_else() -> None:
+    paced = Paced()
+    alone = len(sent(Paced(), WRITE, TELLING, until=0.1))
+    for each in A_REVERT * 2:
+        assert paced.wait(each, 0.0, RECOVERY) == 0
+    beside = len(sent(paced, WRITE, TELLING, until=0.1))
+    # What two reverts took, and as much again.
+    assert 5 * (alone - beside) == 2 * 2 * sum(each.points for each in A_REVERT)
+    assert [paced.wait(each, 0.1, RECOVERY) for each in A_REVERT * 2] == [0] * 2 * len(A_REVERT)
+
+
+def test_whoever_gave_way_goes_on_a_minute_later() -> None:
+    paced = Paced()
+    for each in A_REVERT * 5:
+        assert paced.wait(each, 0.0, RECOVERY) == 0
+    assert 0 < paced.wait(WRITE, 10.0, OTHERS) <= 50
+    assert paced.wait(WRITE, 60.0, OTHERS) == 0
 
 
 def test_looking_for_room_takes_none() -> None:
