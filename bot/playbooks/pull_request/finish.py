@@ -355,4 +355,4 @@ def _refs(work: AnyProposal, followed: Followed) -> HotfixRefs:
 
 
 def _head(followed: Followed) -> str | None:
-    return followed.hotfix.commit if followed.hotfix else None
+    return followed.head or (followed.hotfix.commit if followed.hotfix else None)

@@ -83,6 +83,8 @@ class Followed(Value):
     at: datetime
     tally: CheckTally | None = None
     hotfix: Hotfix | None = None
+    head: str = ""
+    """The last commit of the pull request, whoever pushed it."""
     before: str = ""
     """The last commit of the base branch before the incident, where it is known."""
     sha: str | None = None
@@ -515,6 +517,7 @@ class _Following:
             at=at,
             tally=view.tally,
             hotfix=self.hotfix,
+            head=view.head,
             before=self.watched.before,
             sha=sha,
             method=self.method,
