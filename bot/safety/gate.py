@@ -57,7 +57,7 @@ def gate(head: GatedHead, pause: Pause | None) -> Gate:
         pause: the pause of self-work in force, if there is one.
     """
     if head.ours:
-        return _open("A hotfix is never held", "It repairs what is broken.")
+        return _open("Never held: I opened it", "Only pull requests of other agents are held.")
     if head.self_work is None:
         return _open("Not self-work", "Only pull requests of autonomous agents are ever held.")
     if pause is None:
