@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
+from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.git.process import Git
 from bot.github.calls.known_checks import KnownCheck
 from bot.github.models import App, CheckResult, Commit, PullRequest
 from bot.records import steps as steps_module
+from bot.records.audit.chain import AuditEntry
+from bot.records.incidents import Incident
+from bot.records.lifecycle import IncidentStatus, RunState
+from bot.records.runs import StoredRun
 from bot.records.steps import StoredStep
 from bot.triggers import Role
 
@@ -173,3 +179,97 @@ class UndoSteps(Protocol):
 
 
 steps: UndoSteps = steps_module
+
+
+class AppendsToChain(Protocol):
+    """Adds an entry to the audit chain."""
+
+    async def append(
+        self,
+        conn: AsyncConnection,
+        repository_id: int,
+        action: str,
+        *,
+        actor: str,
+        at: datetime,
+        incident: str | None = None,
+        run: str | None = None,
+        refs: dict[str, JsonValue] | None = None,
+        data: dict[str, JsonValue] | None = None,
+    ) -> AuditEntry: ...
+
+
+class WatchesCommits(Protocol):
+    """Notes which commit a Run waits for news of."""
+
+    async def watch(
+        self,
+        conn: AsyncConnection,
+        run_id: str,
+        *,
+        at: datetime,
+        head_sha: str | None,
+        pull_request: int | None,
+    ) -> StoredRun: ...
+
+
+class MovesRuns(Protocol):
+    """Moves a Run to its next state."""
+
+    async def move(
+        self,
+        conn: AsyncConnection,
+        run_id: str,
+        to: RunState,
+        *,
+        at: datetime,
+        reason: str | None = None,
+    ) -> StoredRun: ...
+
+
+class NotesRuns(Protocol):
+    """Notes what a Run is about."""
+
+    async def note(
+        self,
+        conn: AsyncConnection,
+        run_id: str,
+        *,
+        at: datetime,
+        incident_id: str | None = None,
+        joined_incident: str | None = None,
+        inputs: dict[str, JsonValue] | None = None,
+        plan_digest: str | None = None,
+        artifact_path: str | None = None,
+        artifact_sha256: str | None = None,
+    ) -> StoredRun: ...
+
+
+class RefersIncidents(Protocol):
+    """Notes where an incident is told of."""
+
+    async def refer(
+        self,
+        conn: AsyncConnection,
+        incident_id: str,
+        *,
+        issue: int | None = None,
+        adr: str | None = None,
+        pull_request: int | None = None,
+    ) -> Incident: ...
+
+
+class MovesIncidents(Protocol):
+    """Moves an incident to its next status."""
+
+    async def move(
+        self, conn: AsyncConnection, incident_id: str, to: IncidentStatus, *, at: datetime
+    ) -> Incident: ...
+
+
+class FindsIncidents(Protocol):
+    """Finds the incident that something belongs to."""
+
+    async def latest_about(
+        self, conn: AsyncConnection, repository_id: int, kind: str, subject: str
+    ) -> Incident | None: ...

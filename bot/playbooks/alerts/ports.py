@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
@@ -23,7 +22,16 @@ from bot.playbooks.incident.ports import (
     StatusIssues,
     StatusPulls,
 )
-from bot.playbooks.ports import HistoryMirror, LandingPulls
+from bot.playbooks.ports import (
+    AppendsToChain,
+    FindsIncidents,
+    HistoryMirror,
+    LandingPulls,
+    MovesIncidents,
+    MovesRuns,
+    NotesRuns,
+    RefersIncidents,
+)
 from bot.playbooks.run import Patience
 from bot.records import alerts as alerts_module
 from bot.records import incidents as incidents_module
@@ -31,9 +39,7 @@ from bot.records import notifications as notifications_module
 from bot.records import runs as runs_module
 from bot.records.alerts import ConditionGroup
 from bot.records.audit import chain as chain_module
-from bot.records.audit.chain import AuditEntry
 from bot.records.incidents import Incident, Opening
-from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.runs import StoredRun
 from bot.triggers import Severity, Trigger
 
@@ -90,7 +96,7 @@ class AlertAlerts(Protocol):
     async def let_go(self, conn: AsyncConnection, group: str) -> None: ...
 
 
-class AlertIncidents(Protocol):
+class AlertIncidents(RefersIncidents, MovesIncidents, FindsIncidents, Protocol):
     """Its incident."""
 
     async def count_alerts(
@@ -99,61 +105,19 @@ class AlertIncidents(Protocol):
 
     async def find(self, conn: AsyncConnection, incident_id: str) -> Incident | None: ...
 
-    async def latest_about(
-        self, conn: AsyncConnection, repository_id: int, kind: str, subject: str
-    ) -> Incident | None: ...
-
-    async def move(
-        self, conn: AsyncConnection, incident_id: str, to: IncidentStatus, *, at: datetime
-    ) -> Incident: ...
-
     async def open_or_join(
         self, conn: AsyncConnection, opening: Opening
     ) -> tuple[Incident, bool]: ...
-
-    async def refer(
-        self,
-        conn: AsyncConnection,
-        incident_id: str,
-        *,
-        issue: int | None = None,
-        adr: str | None = None,
-        pull_request: int | None = None,
-    ) -> Incident: ...
 
     async def set_severity(
         self, conn: AsyncConnection, incident_id: str, severity: Severity
     ) -> Incident: ...
 
 
-class AlertRuns(Protocol):
+class AlertRuns(MovesRuns, NotesRuns, Protocol):
     """The Runs that follow it."""
 
     async def find(self, conn: AsyncConnection, run_id: str) -> StoredRun | None: ...
-
-    async def move(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        to: RunState,
-        *,
-        at: datetime,
-        reason: str | None = None,
-    ) -> StoredRun: ...
-
-    async def note(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        *,
-        at: datetime,
-        incident_id: str | None = None,
-        joined_incident: str | None = None,
-        inputs: dict[str, JsonValue] | None = None,
-        plan_digest: str | None = None,
-        artifact_path: str | None = None,
-        artifact_sha256: str | None = None,
-    ) -> StoredRun: ...
 
     async def of_incident(self, conn: AsyncConnection, incident_id: str) -> list[StoredRun]: ...
 
@@ -166,22 +130,8 @@ class AlertNotifications(Protocol):
     ) -> None: ...
 
 
-class AlertChain(Protocol):
+class AlertChain(AppendsToChain, Protocol):
     """The audit chain."""
-
-    async def append(
-        self,
-        conn: AsyncConnection,
-        repository_id: int,
-        action: str,
-        *,
-        actor: str,
-        at: datetime,
-        incident: str | None = None,
-        run: str | None = None,
-        refs: dict[str, JsonValue] | None = None,
-        data: dict[str, JsonValue] | None = None,
-    ) -> AuditEntry: ...
 
 
 class AlertResources(Protocol):

@@ -12,12 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.config import Config
 from bot.github.models import App, CheckResult, Comment
 from bot.playbooks.autorevert.decide import Purpose
-from bot.playbooks.ports import HistoryMirror, KnownRunsGitHub, LandingGitHub, OptOutGitHub
+from bot.playbooks.ports import (
+    AppendsToChain,
+    HistoryMirror,
+    KnownRunsGitHub,
+    LandingGitHub,
+    MovesRuns,
+    OptOutGitHub,
+    WatchesCommits,
+)
 from bot.playbooks.run import Patience
 from bot.records import runs as runs_module
 from bot.records.audit import chain as chain_module
-from bot.records.audit.chain import AuditEntry
-from bot.records.lifecycle import RunState
 from bot.records.runs import StoredRun
 from bot.triggers import Severity, Trigger
 
@@ -54,18 +60,8 @@ class AutorevertGitHub(SuspectGitHub, KnownRunsGitHub, Protocol):
     def comments(self) -> AutorevertComments: ...
 
 
-class AutorevertRuns(Protocol):
+class AutorevertRuns(WatchesCommits, MovesRuns, Protocol):
     """The Run, once it waits."""
-
-    async def move(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        to: RunState,
-        *,
-        at: datetime,
-        reason: str | None = None,
-    ) -> StoredRun: ...
 
     async def start(
         self,
@@ -78,33 +74,9 @@ class AutorevertRuns(Protocol):
         inputs: dict[str, JsonValue] | None = None,
     ) -> StoredRun: ...
 
-    async def watch(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        *,
-        at: datetime,
-        head_sha: str | None,
-        pull_request: int | None,
-    ) -> StoredRun: ...
 
-
-class AutorevertChain(Protocol):
+class AutorevertChain(AppendsToChain, Protocol):
     """The audit chain."""
-
-    async def append(
-        self,
-        conn: AsyncConnection,
-        repository_id: int,
-        action: str,
-        *,
-        actor: str,
-        at: datetime,
-        incident: str | None = None,
-        run: str | None = None,
-        refs: dict[str, JsonValue] | None = None,
-        data: dict[str, JsonValue] | None = None,
-    ) -> AuditEntry: ...
 
 
 class PauseSelfWork(Protocol):

@@ -18,6 +18,7 @@ from bot.playbooks.ports import (
     LandingGitHub,
     LandingPulls,
     OptOutGitHub,
+    WatchesCommits,
 )
 from bot.playbooks.pull_request.ports import (
     ProposalGit,
@@ -127,7 +128,7 @@ class BisectSandboxes(Protocol):
     async def end(self, session: str) -> None: ...
 
 
-class BisectRuns(Protocol):
+class BisectRuns(WatchesCommits, Protocol):
     """Runs of the incident, and what this one waits on."""
 
     async def list_live(
@@ -135,16 +136,6 @@ class BisectRuns(Protocol):
     ) -> list[StoredRun]: ...
 
     async def of_incident(self, conn: AsyncConnection, incident_id: str) -> list[StoredRun]: ...
-
-    async def watch(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        *,
-        at: datetime,
-        head_sha: str | None,
-        pull_request: int | None,
-    ) -> StoredRun: ...
 
 
 class BisectBisects(Protocol):

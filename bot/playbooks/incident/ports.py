@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.calls.checks import CheckReport
@@ -26,6 +25,14 @@ from bot.github.models import (
     RepositoryFacts,
     TreeEntry,
 )
+from bot.playbooks.ports import (
+    AppendsToChain,
+    MovesIncidents,
+    MovesRuns,
+    NotesRuns,
+    RefersIncidents,
+    WatchesCommits,
+)
 from bot.playbooks.run import Patience
 from bot.records import approvals as approvals_module
 from bot.records import budgets as budgets_module
@@ -35,10 +42,8 @@ from bot.records import runs as runs_module
 from bot.records.approvals import Approval
 from bot.records.audit import chain as chain_module
 from bot.records.audit.anchors import Anchor
-from bot.records.audit.chain import AuditEntry
 from bot.records.branch_record import BranchLook, KeptFile, Wrong
 from bot.records.incidents import Incident, Opening
-from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.runs import StoredRun
 from bot.triggers import Repository
 
@@ -291,58 +296,20 @@ class IncidentStore(Protocol):
     async def issues(self, incident_ids: Collection[str]) -> tuple[int, ...]: ...
 
 
-class IncidentIncidents(Protocol):
+class IncidentIncidents(RefersIncidents, MovesIncidents, Protocol):
     """The incident."""
 
     async def find(self, conn: AsyncConnection, incident_id: str) -> Incident | None: ...
-
-    async def move(
-        self, conn: AsyncConnection, incident_id: str, to: IncidentStatus, *, at: datetime
-    ) -> Incident: ...
 
     async def open_or_join(
         self, conn: AsyncConnection, opening: Opening
     ) -> tuple[Incident, bool]: ...
 
-    async def refer(
-        self,
-        conn: AsyncConnection,
-        incident_id: str,
-        *,
-        issue: int | None = None,
-        adr: str | None = None,
-        pull_request: int | None = None,
-    ) -> Incident: ...
 
-
-class IncidentRuns(Protocol):
+class IncidentRuns(WatchesCommits, MovesRuns, NotesRuns, Protocol):
     """Its Runs."""
 
     async def find(self, conn: AsyncConnection, run_id: str) -> StoredRun | None: ...
-
-    async def move(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        to: RunState,
-        *,
-        at: datetime,
-        reason: str | None = None,
-    ) -> StoredRun: ...
-
-    async def note(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        *,
-        at: datetime,
-        incident_id: str | None = None,
-        joined_incident: str | None = None,
-        inputs: dict[str, JsonValue] | None = None,
-        plan_digest: str | None = None,
-        artifact_path: str | None = None,
-        artifact_sha256: str | None = None,
-    ) -> StoredRun: ...
 
     async def of_incident(self, conn: AsyncConnection, incident_id: str) -> list[StoredRun]: ...
 
@@ -355,16 +322,6 @@ class IncidentRuns(Protocol):
         state: Literal["working", "needs you", "done", "stopped"],
         headline: str,
         details: Sequence[str] = (),
-    ) -> StoredRun: ...
-
-    async def watch(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        *,
-        at: datetime,
-        head_sha: str | None,
-        pull_request: int | None,
     ) -> StoredRun: ...
 
 
@@ -415,22 +372,8 @@ class IncidentNotifications(Protocol):
     ) -> None: ...
 
 
-class IncidentChain(Protocol):
+class IncidentChain(AppendsToChain, Protocol):
     """The audit chain."""
-
-    async def append(
-        self,
-        conn: AsyncConnection,
-        repository_id: int,
-        action: str,
-        *,
-        actor: str,
-        at: datetime,
-        incident: str | None = None,
-        run: str | None = None,
-        refs: dict[str, JsonValue] | None = None,
-        data: dict[str, JsonValue] | None = None,
-    ) -> AuditEntry: ...
 
 
 incidents: IncidentIncidents = incidents_module

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Protocol
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.github.calls.pulls import MergeOutcome, NotYet
 from bot.github.models import (
@@ -37,9 +34,9 @@ from bot.playbooks.ports import (
     ReportingChecks,
     ReportingGitHub,
     ReportingPulls,
+    WatchesCommits,
 )
 from bot.records import runs as runs_module
-from bot.records.runs import StoredRun
 
 
 class RerunChecks(Protocol):
@@ -139,18 +136,8 @@ class ProposalGitHub(IncidentGitHub, CheckedCommitGitHub, ReportingGitHub, Rerun
     def forget_rules(self) -> None: ...
 
 
-class ProposalRuns(Protocol):
+class ProposalRuns(WatchesCommits, Protocol):
     """What the Run waits on."""
-
-    async def watch(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        *,
-        at: datetime,
-        head_sha: str | None,
-        pull_request: int | None,
-    ) -> StoredRun: ...
 
 
 class ProposalResources(IncidentResources, Protocol):

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.playbooks.ports import FindsIncidents, MovesIncidents
 from bot.playbooks.rollout.ports import RolloutResources
 from bot.playbooks.run import Signal
 from bot.records import incidents as incidents_module
 from bot.records import pauses as pauses_module
 from bot.records.incidents import Incident
-from bot.records.lifecycle import IncidentStatus
 from bot.records.pauses import Pause
 from bot.traffic import allocation as allocation_module
 from bot.traffic import circuit_breaker as circuit_breaker_module
@@ -80,18 +80,10 @@ class RampCircuitBreaker(Protocol):
     ) -> Tripped: ...
 
 
-class RampIncidents(Protocol):
+class RampIncidents(MovesIncidents, FindsIncidents, Protocol):
     """The shadow that it follows."""
 
     async def find(self, conn: AsyncConnection, incident_id: str) -> Incident | None: ...
-
-    async def latest_about(
-        self, conn: AsyncConnection, repository_id: int, kind: str, subject: str
-    ) -> Incident | None: ...
-
-    async def move(
-        self, conn: AsyncConnection, incident_id: str, to: IncidentStatus, *, at: datetime
-    ) -> Incident: ...
 
 
 class RampPauses(Protocol):

@@ -9,6 +9,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.canary.policy import Provider
+from bot.playbooks.ports import FindsIncidents, MovesIncidents
 from bot.playbooks.pull_request.ports import ProposalGitHub, ProposalResources
 from bot.playbooks.rollout.ports import ConfiguredResources
 from bot.playbooks.run import Signal
@@ -16,7 +17,6 @@ from bot.records import incidents as incidents_module
 from bot.records import pauses as pauses_module
 from bot.records import runs as runs_module
 from bot.records.incidents import Incident
-from bot.records.lifecycle import IncidentStatus
 from bot.records.pauses import Pause, Pausing
 from bot.records.runs import StoredRun
 from bot.traffic import allocation as allocation_module
@@ -85,18 +85,10 @@ class RollbackCircuitBreaker(Protocol):
     ) -> Tripped: ...
 
 
-class RollbackIncidents(Protocol):
+class RollbackIncidents(MovesIncidents, FindsIncidents, Protocol):
     """The shadow and the ramp before."""
 
     async def find(self, conn: AsyncConnection, incident_id: str) -> Incident | None: ...
-
-    async def latest_about(
-        self, conn: AsyncConnection, repository_id: int, kind: str, subject: str
-    ) -> Incident | None: ...
-
-    async def move(
-        self, conn: AsyncConnection, incident_id: str, to: IncidentStatus, *, at: datetime
-    ) -> Incident: ...
 
 
 class RollbackPauses(Protocol):

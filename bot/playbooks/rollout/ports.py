@@ -15,12 +15,10 @@ from bot.config import Config
 from bot.github.models import RepositoryFacts
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.incident.ports import IncidentGitHub, IncidentResources
-from bot.playbooks.ports import HistoryMirror
+from bot.playbooks.ports import HistoryMirror, MovesRuns
 from bot.records import pauses as pauses_module
 from bot.records import runs as runs_module
-from bot.records.lifecycle import RunState
 from bot.records.pauses import Pause
-from bot.records.runs import StoredRun
 from bot.traffic import allocation as allocation_module
 from bot.traffic import evidence_log as evidence_log_module
 from bot.traffic.allocation import Decided
@@ -92,18 +90,8 @@ class RolloutPauses(Protocol):
     ) -> Pause | None: ...
 
 
-class RolloutRuns(Protocol):
+class RolloutRuns(MovesRuns, Protocol):
     """The Run."""
-
-    async def move(
-        self,
-        conn: AsyncConnection,
-        run_id: str,
-        to: RunState,
-        *,
-        at: datetime,
-        reason: str | None = None,
-    ) -> StoredRun: ...
 
 
 class ConfiguredGitHub(Protocol):

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.playbooks.ports import FindsIncidents
 from bot.playbooks.rollout.ports import RolloutResources
 from bot.records import incidents as incidents_module
 from bot.records import pauses as pauses_module
@@ -44,14 +45,10 @@ class ShadowLedgers(Protocol):
     async def find(self, conn: AsyncConnection, attempt: str) -> EvidenceLog | None: ...
 
 
-class ShadowIncidents(Protocol):
+class ShadowIncidents(FindsIncidents, Protocol):
     """Earlier shadows."""
 
     async def find(self, conn: AsyncConnection, incident_id: str) -> Incident | None: ...
-
-    async def latest_about(
-        self, conn: AsyncConnection, repository_id: int, kind: str, subject: str
-    ) -> Incident | None: ...
 
 
 class ShadowPauses(Protocol):
