@@ -190,11 +190,9 @@ class Dispatcher:
                     of_ours = not isinstance(error, Passing | TimeoutError)
                     why = f"{type(error).__name__}: {error}".removesuffix(": ")
                     if pause is None:
-                        log.error(
-                            "starting keeps failing; resting until the lease ends",
-                            why=why,
-                            exc_info=of_ours,
-                        )
+                        say = log.error if of_ours else log.warning
+                        say("starting keeps failing; resting until the lease ends",
+                            why=why, exc_info=of_ours)  # fmt: skip
                         return
                     log.warning(
                         "starting failed; trying again", why=why, seconds=pause, exc_info=of_ours

@@ -358,8 +358,7 @@ async def look(client: RepositoryClient) -> SeenRepository:
     head = await client.git.branch(branch)
     if head is None:
         raise Conflict(f"{about.full_name} is empty: there is nothing to look at yet.")
-    tree = await client.git.tree(await client.git.tree_of(head.sha), recursive=True)
-    files = [entry.path for entry in tree]
+    files = await _files(client, await client.git.tree_of(head.sha))
     workflows = [path for path in files if path.startswith(WORKFLOWS)
                  and path.endswith((".yml", ".yaml"))]  # fmt: skip
     rules = await client.branch_rules(branch)
@@ -386,6 +385,21 @@ async def look(client: RepositoryClient) -> SeenRepository:
         owners=owners,
         has_file=CONFIG_PATH in files,
     )
+
+
+async def _files(client: RepositoryClient, tree: str) -> list[str]:
+    """The paths of a tree; of one that GitHub does not list whole all that concern it itself."""
+    try:
+        return [entry.path for entry in await client.git.tree(tree, recursive=True)]
+    except Conflict:
+        listed = await client.git.tree(tree, recursive=True, may_be_cut=True)
+    paths = dict.fromkeys(entry.path for entry in listed)
+    top = await client.git.tree(tree, may_be_cut=True)
+    paths.update(dict.fromkeys(entry.path for entry in top))
+    for folder in (each for each in top if each.path in (".github", "docs")):
+        below = await client.git.tree(folder.sha, recursive=True, may_be_cut=True)
+        paths.update(dict.fromkeys(f"{folder.path}/{entry.path}" for entry in below))
+    return list(paths)
 
 
 async def _text(client: RepositoryClient, path: str, ref: str) -> str:

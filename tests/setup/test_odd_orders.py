@@ -18,13 +18,16 @@ import pytest
 from yarl import URL
 
 from bot.settings import CREDENTIALS, load_settings
+from bot.setup.proposal import look
 from bot.setup.registration import SetupRefused, addresses_of
 from bot.setup.site import SetupSite
 from fakegithub.faults.request_faults import Fail
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeUser
 from tests.cli.test_commands import playbooks
+from tests.playbooks.revert.landings import seen as seen_by_the_bot
 from tests.setup.test_terminal import Typed
+from tests.shop import Shop
 
 HOST = "playbooks.example.org"
 
@@ -335,3 +338,19 @@ def test_what_setup_did_not_write_is_said_in_one_line(tmp_path: Path, kept: str)
     assert done.returncode == 2
     assert "credentials.json: is not what Setup wrote." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def test_of_a_repository_too_large_to_list_what_concerns_us_is_seen(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.alice.push(
+        "main",
+        {".github/workflows/ci.yml": "on: push\njobs: {}\n", "aaa/1.txt": "1", "aaa/2.txt": "2",
+         "docs/CODEOWNERS": "* @alice\n", "zzz/db/migrate/1.rb": "1"},
+        "Grow",
+    )  # fmt: skip
+    monkeypatch.setattr("fakegithub.rest.git_data._MOST_ENTRIES", 8)
+    seen = await look(shop.bot.github.repository(seen_by_the_bot(shop), playbook="setup"))
+    assert list(seen.workflows) == [".github/workflows/ci.yml"]
+    assert seen.owners == ("alice",)
+    assert not seen.has_file

@@ -176,15 +176,22 @@ class GitData:
         found = await self.compare(sha, branch)
         return found is not None and found.status in {"identical", "ahead"}
 
-    async def tree(self, tree: str, *, recursive: bool = False) -> tuple[TreeEntry, ...]:
+    async def tree(
+        self, tree: str, *, recursive: bool = False, may_be_cut: bool = False
+    ) -> tuple[TreeEntry, ...]:
         """List a tree's entries.
+
+        Args:
+            tree: its id.
+            recursive: whether with all that is below it.
+            may_be_cut: whether as many as GitHub lists will do.
 
         Raises:
             Conflict: If GitHub cannot list it whole (over 100,000 entries or 7 MB).
         """
         query = {"recursive": 1} if recursive else None
         data = await self._channel.get(f"{GIT}/trees/{{tree}}", query=query, tree=tree)
-        if data.get("truncated"):
+        if data.get("truncated") and not may_be_cut:
             raise Conflict(f"The tree {tree} is too large for GitHub to list.")
         return tuple(TreeEntry.model_validate(entry) for entry in data["tree"])
 
