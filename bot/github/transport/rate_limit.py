@@ -88,8 +88,8 @@ class Urgency(NamedTuple):
 
 
 RECOVERY = Urgency(minute=0.95, hour=0.95, gives_way=False)
-TELLING = Urgency(minute=0.5, hour=0.85)
-OTHERS = Urgency(minute=0.45, hour=0.7)
+TELLING = Urgency(minute=0.6, hour=0.85)
+OTHERS = Urgency(minute=0.55, hour=0.7)
 OUTSIDERS = Urgency(minute=0.35, hour=0.35)
 
 
