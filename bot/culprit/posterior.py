@@ -67,16 +67,40 @@ CHANGED = (1.5, 1.5)
 """Beta(a, b) of a rate that has changed: anything up to its limit."""
 MOST_FLAKY = 0.55
 """A good commit of a signal that became flaky fails at most so often."""
-GOOD_CHANGED, BAD_CHANGED = 0.2, 0.15
-"""How likely it is beforehand that one of the rates changes along the range."""
 BROKEN_BEFORE = 0.03
 """How likely beforehand it had been broken and mended before, beside all of those."""
 MENDED_SURELY = 0.5
 """From here on the culprit is looked for behind the mended stretch, as anywhere."""
-ONSET = 0.4
-"""How likely, where nobody is guilty, the signal became flaky on the way."""
+NOT_PLAINLY = 0.4
+"""Where nobody is guilty, neither storms nor plain flakes are the reason for so much of it."""
 LOCATED = 0.3
 """From this probability of one hypothesis on, the rival explanations are weighed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateChanges:
+    """How likely it is beforehand that a rate changes along the range.
+
+    Attributes:
+        good: that of false failures, where a commit is guilty.
+        bad: that of false passes.
+        rising: share in which the signal then fails more often than before: a flaky test was added,
+            or what was broken in part breaks wholly. In the rest it fails more rarely.
+        onset: how often, for each time that nobody is guilty for another reason, nobody is because
+            the signal only became flaky. Most failures that come up are flakes (84% at Google,
+            Micco 2017), and what fails in half of all runs is rather flaky than broken.
+    """
+
+    good: float = 0.2
+    bad: float = 0.15
+    rising: float = 0.8
+    onset: float = 10.0
+
+    @classmethod
+    def at_first(cls) -> RateChanges:
+        """What searches believed whose logs do not say it."""
+        return cls(rising=0.5, onset=0.4)
+
 
 HISTORY_CAP = 50.0
 """Past runs count as at most so many: this regression need not flake like the last one."""
@@ -288,6 +312,7 @@ class Posterior:
         before_range: float,
         rivals: bool = True,
         storms: float = 0.2,
+        changes: RateChanges | None = None,
     ) -> None:
         """Start from a prior.
 
@@ -300,10 +325,13 @@ class Posterior:
             before_range: prior probability that the good end is bad already.
             rivals: weigh rival explanations too; without, flakes are taken for independent.
             storms: prior probability that there are outages or bursts of failures.
+            changes: prior probabilities that a rate changes along the range.
         """
         self._with_rivals = rivals
         self._stormy_share = storms
-        self._plain_share = 1.0 - GOOD_CHANGED - BAD_CHANGED - storms
+        self._changes = changes = changes or RateChanges()
+        self._plain_share = 1.0 - changes.good - changes.bad - storms
+        self._nobody_plainly = 1.0 - storms - NOT_PLAINLY
         self.ancestry = ancestry
         self.commits = len(ancestry.graph)
         rest = 1.0 - no_culprit - before_range
@@ -545,7 +573,9 @@ class Posterior:
         bad = self._bad_in_group.astype(np.float64)
         share = np.bincount(self._group[: self.commits], minlength=len(bad)) / self.commits
         rows = Rows(bad, if_good, if_bad, share)
-        good_changed, bad_changed = changed_rate(rows, self._good_rate, self._bad_rate)
+        good_changed, bad_changed = changed_rate(
+            rows, self._good_rate, self._bad_rate, self._changes.rising
+        )
         line = np.array(self.ancestry.graph.first_parent_line)
         gap = np.zeros(len(line), np.intp)
         before, by_commit = None, None
@@ -606,16 +636,14 @@ class Posterior:
         if why is None:
             return ()
         group = self._group[hypothesis]
-        plain = np.log(
-            self._plain_share if hypothesis < self.commits else 1.0 - self._stormy_share - ONSET
-        )
-        changed = np.log(GOOD_CHANGED if hypothesis < self.commits else ONSET)
+        plain = np.log(self._plain_share if hypothesis < self.commits else self._nobody_plainly)
+        changed = np.log(self._changes.good if hypothesis < self.commits else self._changes.onset)
         parts = [
             np.array([why.plain[group] + plain, why.stormy[group] + np.log(self._stormy_share)]),
             why.good_changed[group] + changed,
         ]
         if hypothesis < self.commits:
-            parts.append(why.bad_changed[group] + np.log(BAD_CHANGED))
+            parts.append(why.bad_changed[group] + np.log(self._changes.bad))
             before = -np.inf if why.by_commit is None else float(why.by_commit[hypothesis])
             parts.append(np.array([before + np.log(BROKEN_BEFORE)]))
         weights = np.exp(np.concatenate(parts) - max(float(part.max()) for part in parts))
@@ -687,13 +715,13 @@ class Posterior:
         plain, first, second, stormy = (
             np.exp(each - top) for each in (why.plain, good_changed, bad_changed, why.stormy)
         )
-        calm = self._plain_share * plain + GOOD_CHANGED * first + BAD_CHANGED * second
+        calm = self._plain_share * plain + self._changes.good * first + self._changes.bad * second
         guilty = (calm + self._stormy_share * stormy)[self._group]
         nobody, before = self._group[self.no_culprit], self._group[self.before_range]
         guilty[self.no_culprit] = (
-            (1.0 - self._stormy_share - ONSET) * plain[nobody]
+            self._nobody_plainly * plain[nobody]
             + self._stormy_share * stormy[nobody]
-            + ONSET * first[nobody]
+            + self._changes.onset * first[nobody]
         )
         guilty[self.before_range] = (1.0 - self._stormy_share) * plain[
             before

@@ -33,7 +33,6 @@ Ints: TypeAlias = "NDArray[np.intp]"
 _EVERY = 2
 _FEW = [12, 19, 24, 28, 31, 34, 36, 38]
 """Places in `rates`, from 0.05% to 46%, where both rates are looked at together."""
-_TINY = 1e-300
 
 
 @cache
@@ -53,7 +52,8 @@ def log_mean(logs: Floats, weights: Floats, axis: int = -1) -> Floats:
     top = logs.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
     total = (np.exp(logs - top) * weights).sum(axis=axis)
-    result: Floats = np.log(np.maximum(total, _TINY)) + np.squeeze(top, axis)
+    with np.errstate(divide="ignore"):
+        result: Floats = np.log(total) + np.squeeze(top, axis)
     return result
 
 
@@ -90,7 +90,9 @@ class RatesBelieved:
         """Every second rate, the two beliefs as columns."""
 
 
-def changed_rate(rows: Rows, good: RatesBelieved, bad: RatesBelieved) -> tuple[Floats, Floats]:
+def changed_rate(
+    rows: Rows, good: RatesBelieved, bad: RatesBelieved, rising: float
+) -> tuple[Floats, Floats]:
     """Weigh that one of the rates changed at some commit.
 
     Returns:
@@ -106,13 +108,15 @@ def changed_rate(rows: Rows, good: RatesBelieved, bad: RatesBelieved) -> tuple[F
     nested = bool((together == np.minimum.outer(size, size)).all())
     stretches = _along_a_line if nested else _anywhere
     found = []
-    for own, other, own_ll, other_ll, rate, other_rate in (
-        (healthy, rows.bad, if_good, if_bad, good, bad),
-        (rows.bad, healthy, if_bad, if_good, bad, good),
+    for own, other, own_ll, other_ll, rate, other_rate, rises in (
+        (healthy, rows.bad, if_good, if_bad, good, bad, rising),
+        (rows.bad, healthy, if_bad, if_good, bad, good, 1.0 - rising),
     ):
         first, second = stretches(own, healthy, own_ll, rate)
         # Either side may be the one that lies unusually often.
-        either = np.logaddexp(first[0] + second[1], first[1] + second[0]) - np.log(2.0)
+        either = np.logaddexp(
+            first[0] + second[1] + np.log(rises), first[1] + second[0] + np.log1p(-rises)
+        )
         rest = _integrated(other @ other_ll, other_rate)[0]
         found.append(either + rest[:, None] + share[None, :])
     return found[0], found[1]
@@ -154,8 +158,8 @@ def _along_a_line(
 def _integrated(logs: Floats, rate: RatesBelieved) -> Floats:
     """Integrate a rate out, under both beliefs on it (first axis)."""
     top = logs.max(axis=-1, keepdims=True)
-    sums = np.maximum(np.exp(logs - top) @ rate.both, _TINY)
-    result: Floats = np.moveaxis(np.log(sums) + top, -1, 0)
+    with np.errstate(divide="ignore"):
+        result: Floats = np.moveaxis(np.log(np.exp(logs - top) @ rate.both) + top, -1, 0)
     return result
 
 
@@ -231,10 +235,18 @@ def earlier_break(
 
 
 def _products(rows: Floats, columns: Floats, weights: Floats) -> Floats:
-    """Log of the weighted sum of exponentials of every row plus every column's entry."""
-    tops = [np.maximum(each.max(axis=-1, keepdims=True), -1e300) for each in (rows, columns)]
-    total = (np.exp(rows - tops[0]) * weights) @ np.exp(columns - tops[1]).T
-    result: Floats = np.log(np.maximum(total, _TINY)) + tops[0] + tops[1].T
+    """Log of the weighted sum of exponentials of every row plus every column's entry.
+
+    What the one says at a rate the other may all but rule out: so that no sum is lost below the
+    least number, each rate's heights are first shared evenly between both.
+    """
+    rows, columns = (np.maximum(each, -1e300) for each in (rows, columns))
+    lean = (rows.max(axis=0) - columns.max(axis=0)) / 2.0
+    rows, columns = rows - lean, columns + lean
+    tops = [each.max(axis=-1, keepdims=True) for each in (rows, columns)]
+    with np.errstate(divide="ignore"):
+        logs = np.log((np.exp(rows - tops[0]) * weights) @ np.exp(columns - tops[1]).T)
+    result: Floats = logs + tops[0] + tops[1].T
     return result
 
 

@@ -101,6 +101,7 @@ class Search:
             no_culprit=settings.no_culprit if settings.check_ends else 0.0,
             before_range=settings.before_range if settings.check_ends and graph.goods else 0.0,
             storms=settings.storms,
+            changes=settings.changes,
             rivals=settings.rivals,
         )
         self._cost = np.ones(self._nodes) if self.costs is None else np.array(self.costs)

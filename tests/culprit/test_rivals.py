@@ -10,7 +10,8 @@ import pytest
 from bot.culprit.evidence import Purpose, SearchSettings, Trial, TrialOutcome, TrialReport
 from bot.culprit.graph import CommitGraph
 from bot.culprit.metric import MetricSearch
-from bot.culprit.posterior import BoundaryKind, RatePriors
+from bot.culprit.posterior import BoundaryKind, RateChanges, RatePriors
+from bot.culprit.rivals import earlier_break, rates
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict, VerdictCause
 
@@ -142,8 +143,33 @@ def test_a_log_of_before_the_rivals_is_judged_as_it_was() -> None:
         search.record(trials[0], TrialReport(TrialOutcome.FAIL if failed else TrialOutcome.PASS))
     header, *events = search.to_log().splitlines(keepends=True)
     of_then = json.loads(header)
-    for name in ("rivals", "storms", "pauses"):
+    for name in ("rivals", "storms", "pauses", "changes"):
         del of_then["settings"][name]
     again = Search.from_log("".join([json.dumps(of_then) + "\n", *events]))
     assert again.verdict() == search.verdict()
     assert not again.settings.rivals
+    assert again.settings.changes == RateChanges.at_first()
+
+
+def test_a_signal_that_became_flaky_in_half_of_its_runs_blames_nobody() -> None:
+    named = 0
+    for seed in range(4):
+        verdict, _, _ = run(lambda node, _, rng: node >= 20 and rng.random() < 0.5, seed=seed)
+        named += verdict.status is SearchStatus.NO_CULPRIT
+        assert not (verdict.may_act and verdict.culprit)
+    assert named >= 3
+
+
+def test_in_a_long_flaky_search_an_earlier_break_is_weighed_as_in_a_short_one() -> None:
+    """Products of hundreds of runs' chances are below the least number that there is."""
+    fails = np.array([0, 0, 50, 44, 80, 120])
+    passes = np.array([18, 16, 50, 44, 2, 2])
+    f = np.log(rates())
+    p = np.log1p(-rates())
+    if_good = fails[:, None] * f + passes[:, None] * p
+    if_bad = fails[:, None] * p + passes[:, None] * f
+    even = np.ones(len(f)) / len(f)
+    sizes = np.full(7, 8.0)
+    found = earlier_break(if_good, if_bad, sizes, even, even)
+    best = np.maximum(if_good, if_bad).max(axis=1).sum()
+    assert np.nanmax(found.windows) < best
