@@ -69,6 +69,8 @@ MOST_FLAKY = 0.55
 """A good commit of a signal that became flaky fails at most so often."""
 BROKEN_BEFORE = 0.03
 """How likely beforehand it had been broken and mended before, beside all of those."""
+CHANGES_SURELY = 0.8
+"""From this share of the posterior on, trials are chosen to find where a rate changed, too."""
 MENDED_SURELY = 0.5
 """From here on the culprit is looked for behind the mended stretch, as anywhere."""
 NOT_PLAINLY = 0.4
@@ -664,6 +666,55 @@ class Posterior:
                 members = np.flatnonzero(self._group[: self.commits] == int(part.argmax()))
                 found.append((int(members[-1]), kind))
         return tuple(found)
+
+    def changing(self, most: int) -> tuple[NDArray[np.intp], Floats] | None:
+        """Give the likeliest explanations by a rate that changes, where one did, all but surely.
+
+        Returns:
+            Rows of culprit, commit of the change and which rate changed (0 that of false failures,
+            1 of false passes), and the weight of each. Nobody is one more than the last commit. A
+            stretch that was not tried yet stands for itself by its ends and its middle.
+        """
+        why = self.beliefs.why
+        if why is None or not self.ancestry.graph.is_chain:
+            return None
+        mass = np.bincount(self._group[: self.commits], self.prior[: self.commits], len(why.plain))
+        good, bad = mass * self._changes.good, mass * self._changes.bad
+        good[self._group[self.no_culprit]] = self.prior[self.no_culprit] * self._changes.onset
+        both = np.stack([why.good_changed, why.bad_changed])
+        top = float(max(both.max(), why.plain.max(), why.stormy.max()))
+        weights = np.stack([good, bad])[:, :, None] * np.exp(both - top)
+        steady = mass @ (self._plain_share * np.exp(why.plain - top))
+        steady += mass @ (self._stormy_share * np.exp(why.stormy - top))
+        if weights.sum() < CHANGES_SURELY * (weights.sum() + steady):
+            return None
+        order = np.argsort(weights, axis=None)[::-1][:most]
+        kinds, culprits, changes = np.unravel_index(order, weights.shape)
+        first = np.full(len(mass), self.commits)
+        last = first.copy()
+        np.minimum.at(first, self._group[: self.commits], np.arange(self.commits))
+        last[self._group[: self.commits]] = np.arange(self.commits)
+        own = self._group[self.no_culprit]
+        first[own] = last[own] = self.commits
+        thirds = np.array([0.0, 0.5, 1.0])
+        among = first[:, None] + np.rint((last - first)[:, None] * thirds).astype(np.intp)
+        rows = np.stack(
+            [
+                np.repeat(among[culprits], 3, axis=1).ravel(),
+                np.tile(among[changes], 3).ravel(),
+                np.repeat(kinds, 9),
+            ],
+            axis=1,
+        )
+        return rows, np.repeat(weights.ravel()[order] / 9.0, 9)
+
+    def tallies(self) -> tuple[Floats, Floats]:
+        """Count the failures and the runs of each node."""
+        fails, runs = np.zeros((2, self.commits + len(self.ancestry.graph.goods)))
+        for node, cells in self._cells.items():
+            fails[node] = sum(cell.fails for cell in cells.values())
+            runs[node] = fails[node] + sum(cell.passes for cell in cells.values())
+        return fails, runs
 
     def _end_of_gap(self, why: Explanations, gap: int) -> int:
         return int(why.line[np.flatnonzero(why.gap == gap)[-1]])

@@ -47,16 +47,12 @@ STORM = 0.4
 """From this probability of a storm on, a good end is tried to see whether it is over."""
 ALIKE = 0.6
 """From this probability on that there is a storm, or that the good end is no good, too."""
-MOST_CONTROLS = 40
+MOST_CONTROLS = 80
 """So often in a row; what has not passed by then is no outage."""
 LONGEST_PAUSE = 31
 """An outage is waited out for at most so many lengths of a trial at once."""
 UNSEEN = 0.6
 """Once all but so much is settled, stretches where nothing was tried are looked into."""
-
-
-LONGEST_UNPAUSED = 3
-"""Lengths of a trial that count as passed between controls where nobody pauses."""
 
 
 class Search:
@@ -317,9 +313,6 @@ class Search:
         """Count trials that are begun together; time passes from one such round to the next."""
         self._rounds += 1
         waited = max(trial.pause for trial in trials)
-        if trials[0].purpose is Purpose.CONTROL and not self.settings.pauses:
-            # Whoever keeps to no pause has trials that are long themselves.
-            waited = min(2**self._controls - 1, LONGEST_UNPAUSED)
         self._clock += 1 + waited
         self._begun_at |= {trial.id: self._clock for trial in trials}
         self._last = tuple(self._canonical(self.graph.number[trial.commit]) for trial in trials)
@@ -403,8 +396,11 @@ class Search:
         chance, between = self._posterior.perhaps_mended()
         rest = 1.0 - float(self._posterior.beliefs.probability.max())
         doubted = chance > rest / 3 and rest < UNSEEN and worth[between] > 0.0
+        first = []
         if doubted and between not in pending and self._posterior.total_runs(between) < ENOUGH:
-            return [between]
+            first, pending, count = [between], [*pending, between], count - 1
+        if count < 1:
+            return first
         for stage in (self._in_stage(), np.ones(self._nodes)):
             choices = choose(
                 self._posterior, worth * stage, pending, count, rng,
@@ -415,8 +411,8 @@ class Search:
         else:
             calibrating = self._least_tried_ends(count)
             if calibrating:
-                return calibrating
-        return [c.node for c in choices if c.score >= WORTHLESS]
+                return [*first, *calibrating]
+        return [*first, *(c.node for c in choices if c.score >= WORTHLESS)]
 
     def _least_tried_ends(self, count: int) -> list[int]:
         """Turn to the ends, whose state is known: they teach how often the signal lies.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from bot import LazyModule
 from bot.culprit.evidence import Granularity, Trial
 from bot.culprit.graph import CommitGraph, sampled_descendants
-from bot.culprit.posterior import Posterior
+from bot.culprit.posterior import MOST_FLAKY, RAREST_FAILURE, Posterior
 
 if TYPE_CHECKING:
     import numpy as np
@@ -250,7 +250,7 @@ def choose(
     Returns:
         At most `count` choices, of different nodes unless nothing else tells anything.
     """
-    scorer = _Exact(posterior) if posterior.ancestry.exact else _Sampled(posterior, worth, rng)
+    scorer = _scorer(posterior, worth, rng)
     for node in pending:
         scorer.assume(node, rng)
     chosen: list[Choice] = []
@@ -277,6 +277,54 @@ def entropy(probability: Floats) -> Floats:
     p = np.clip(probability, 1e-12, 1.0 - 1e-12)
     result: Floats = -(p * np.log2(p) + (1.0 - p) * np.log2(1.0 - p))
     return result
+
+
+def _scorer(
+    posterior: Posterior, worth: Floats, rng: np.random.Generator
+) -> _Exact | _Sampled | _Changing:
+    found = posterior.changing(EXPLANATIONS)
+    if found is not None:
+        return _Changing(posterior, *found)
+    return _Exact(posterior) if posterior.ancestry.exact else _Sampled(posterior, worth, rng)
+
+
+EXPLANATIONS = 40
+"""So many pairs of a culprit and a change of a rate are told apart at once."""
+
+
+class _Changing:
+    """Scores where a rate changes along the range: by both, the culprit and that change.
+
+    The rates before and behind the change are what the runs there would show under each pair.
+    """
+
+    def __init__(self, posterior: Posterior, pairs: NDArray[np.intp], weights: Floats) -> None:
+        fails, runs = posterior.tallies()
+        count = posterior.commits
+        self.nodes = np.arange(len(runs))
+        culprit, change, kind = (pairs[:, [column]] for column in range(3))
+        # Good ends lie before everything.
+        place = np.where(self.nodes < count, self.nodes, -1)
+        bad = place >= culprit
+        behind = (place >= change) & (bad == (kind == 1))
+        self._fails = np.zeros(bad.shape)
+        for own in (bad & behind, bad & ~behind, ~bad & behind, ~bad & ~behind):
+            share = (own @ fails + 0.5) / (own @ runs + 1.5)
+            self._fails += own * share[:, None]
+        low, high = np.where(bad, 1.0 - RAREST_FAILURE, 0.01), np.where(bad, 0.99, MOST_FLAKY)
+        self._fails = np.clip(self._fails, low, high)
+        self._joint = (weights / weights.sum())[:, None]
+        self._noise: Floats = self._joint[:, 0] @ entropy(self._fails)
+
+    def assume(self, node: int, rng: np.random.Generator) -> None:
+        """Count a trial of a node as under way: weigh both of its results."""
+        self._joint = _extend(self._joint, self._fails[:, [node]], rng)
+
+    def gains(self) -> Floats:
+        """Expected information of one more trial, for each node."""
+        total = self._joint.sum(axis=0)
+        gained: Floats = entropy(self._fails.T @ self._joint / total) @ total - self._noise
+        return gained
 
 
 class _Exact:

@@ -80,6 +80,19 @@ def test_a_test_that_became_flaky_misleads_nobody() -> None:
         assert not verdict.may_act or "c36" in named
 
 
+def test_where_it_became_flaky_and_where_it_broke_are_both_found() -> None:
+    """Six of ten runs fail from 12 on, all from 30 on: no number of runs says which broke it."""
+    found = 0
+    for seed in range(4):
+        verdict, asked, _ = run(
+            lambda node, _, rng: node >= 30 or (node >= 12 and rng.random() < 0.6), seed=seed
+        )
+        named = {each.sha for each in verdict.candidates}
+        found += named == {"c12", "c30"} and verdict.cause is VerdictCause.FLAKY_FROM
+        assert not verdict.may_act or named & {"c12", "c30"}
+    assert found >= 2
+
+
 def test_the_same_commit_is_not_tried_twice_in_a_row() -> None:
     _, asked, _ = run(lambda node, _, rng: (node >= 30) != (rng.random() < 0.1))
     search = [trial.commit for trial in asked if trial.purpose is Purpose.SEARCH]
