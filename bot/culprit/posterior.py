@@ -686,7 +686,8 @@ class Posterior:
         weights = np.stack([good, bad])[:, :, None] * np.exp(both - top)
         steady = mass @ (self._plain_share * np.exp(why.plain - top))
         steady += mass @ (self._stormy_share * np.exp(why.stormy - top))
-        if weights.sum() < CHANGES_SURELY * (weights.sum() + steady):
+        share = weights.sum() / (weights.sum() + steady) * (1.0 - self.beliefs.broken_before)
+        if share < CHANGES_SURELY:
             return None
         order = np.argsort(weights, axis=None)[::-1][:most]
         kinds, culprits, changes = np.unravel_index(order, weights.shape)
@@ -708,13 +709,11 @@ class Posterior:
         )
         return rows, np.repeat(weights.ravel()[order] / 9.0, 9)
 
-    def tallies(self) -> tuple[Floats, Floats]:
-        """Count the failures and the runs of each node."""
-        fails, runs = np.zeros((2, self.commits + len(self.ancestry.graph.goods)))
-        for node, cells in self._cells.items():
-            fails[node] = sum(cell.fails for cell in cells.values())
-            runs[node] = fails[node] + sum(cell.passes for cell in cells.values())
-        return fails, runs
+    def tallies(self) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """Give the tried nodes, their failures and their runs."""
+        nodes = np.array(list(self._cells), np.intp)
+        fails = [sum(cell.fails for cell in self._cells[n].values()) for n in self._cells]
+        return nodes, np.array(fails, float), np.array([self.total_runs(n) for n in self._cells])
 
     def _end_of_gap(self, why: Explanations, gap: int) -> int:
         return int(why.line[np.flatnonzero(why.gap == gap)[-1]])

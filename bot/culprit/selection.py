@@ -299,26 +299,37 @@ class _Changing:
     """
 
     def __init__(self, posterior: Posterior, pairs: NDArray[np.intp], weights: Floats) -> None:
-        fails, runs = posterior.tallies()
-        count = posterior.commits
-        self.nodes = np.arange(len(runs))
+        count, goods = posterior.commits, len(posterior.ancestry.graph.goods)
+        ends = np.unique(pairs[:, :2])
+        ends = ends[ends < count]
+        between = (ends[1:] + ends[:-1]) // 2
+        good_ends = np.arange(count, count + goods)
+        near = np.concatenate([ends, ends[ends > 0] - 1, between, [count - 1], good_ends])
+        self.nodes = np.unique(near)
         culprit, change, kind = (pairs[:, [column]] for column in range(3))
-        # Good ends lie before everything.
-        place = np.where(self.nodes < count, self.nodes, -1)
-        bad = place >= culprit
-        behind = (place >= change) & (bad == (kind == 1))
-        self._fails = np.zeros(bad.shape)
-        for own in (bad & behind, bad & ~behind, ~bad & behind, ~bad & ~behind):
-            share = (own @ fails + 0.5) / (own @ runs + 1.5)
-            self._fails += own * share[:, None]
-        low, high = np.where(bad, 1.0 - RAREST_FAILURE, 0.01), np.where(bad, 0.99, MOST_FLAKY)
-        self._fails = np.clip(self._fails, low, high)
+
+        def stretch(nodes: NDArray[np.intp]) -> NDArray[np.intp]:
+            """Number the four stretches: good or bad, before the change or behind it."""
+            place = np.where(nodes < count, nodes, -1)  # good ends lie before everything
+            bad = place >= culprit
+            result: NDArray[np.intp] = 2 * bad + ((place >= change) & (bad == (kind == 1)))
+            return result
+
+        tried, fails, runs = posterior.tallies()
+        own = stretch(tried)[:, :, None] == np.arange(4)
+        failed, seen = (np.einsum("hns,n->hs", own, each) for each in (fails, runs))
+        least = np.array([0.01, 0.01, 1.0 - RAREST_FAILURE, 1.0 - RAREST_FAILURE])
+        most = np.array([MOST_FLAKY, MOST_FLAKY, 0.99, 0.99])
+        rates = np.clip((failed + 0.5) / (seen + 1.5), least, most)
+        self._fails: Floats = np.take_along_axis(rates, stretch(self.nodes), axis=1)
         self._joint = (weights / weights.sum())[:, None]
         self._noise: Floats = self._joint[:, 0] @ entropy(self._fails)
 
     def assume(self, node: int, rng: np.random.Generator) -> None:
-        """Count a trial of a node as under way: weigh both of its results."""
-        self._joint = _extend(self._joint, self._fails[:, [node]], rng)
+        """Count a trial of a node as under way; one that no pair is about tells nothing."""
+        at = np.flatnonzero(self.nodes == node)
+        if len(at):
+            self._joint = _extend(self._joint, self._fails[:, at], rng)
 
     def gains(self) -> Floats:
         """Expected information of one more trial, for each node."""

@@ -84,7 +84,7 @@ def test_where_it_became_flaky_and_where_it_broke_are_both_found() -> None:
     """Six of ten runs fail from 12 on, all from 30 on: no number of runs says which broke it."""
     found = 0
     for seed in range(4):
-        verdict, asked, _ = run(
+        verdict, _, _ = run(
             lambda node, _, rng: node >= 30 or (node >= 12 and rng.random() < 0.6), seed=seed
         )
         named = {each.sha for each in verdict.candidates}
