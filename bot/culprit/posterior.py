@@ -672,30 +672,33 @@ class Posterior:
 
         Returns:
             Rows of culprit, commit of the change and which rate changed (0 that of false failures,
-            1 of false passes), and the weight of each. Nobody is one more than the last commit. A
-            stretch that was not tried yet stands for itself by its ends and its middle.
+            1 of false passes), and the weight of each. Nobody, and no change, are one more than the
+            last commit. A stretch not tried yet stands for itself by its ends and its middle.
         """
         why = self.beliefs.why
         if why is None or not self.ancestry.graph.is_chain:
             return None
         mass = np.bincount(self._group[: self.commits], self.prior[: self.commits], len(why.plain))
         good, bad = mass * self._changes.good, mass * self._changes.bad
-        good[self._group[self.no_culprit]] = self.prior[self.no_culprit] * self._changes.onset
+        own = self._group[self.no_culprit]
+        good[own] = self.prior[self.no_culprit] * self._changes.onset
         both = np.stack([why.good_changed, why.bad_changed])
         top = float(max(both.max(), why.plain.max(), why.stormy.max()))
         weights = np.stack([good, bad])[:, :, None] * np.exp(both - top)
-        steady = mass @ (self._plain_share * np.exp(why.plain - top))
-        steady += mass @ (self._stormy_share * np.exp(why.stormy - top))
-        share = weights.sum() / (weights.sum() + steady) * (1.0 - self.beliefs.broken_before)
-        if share < CHANGES_SURELY:
+        steady = self._plain_share * np.exp(why.plain - top) * mass
+        steady += self._stormy_share * np.exp(why.stormy - top) * mass
+        share = weights.sum() / (weights.sum() + steady.sum())
+        if share * (1.0 - self.beliefs.broken_before) < CHANGES_SURELY:
             return None
+        # No change: it lies in a group of its own, behind all.
+        weights = np.concatenate([weights, np.zeros((2, len(mass), 1))], axis=2)
+        weights[0, :, -1] = steady
         order = np.argsort(weights, axis=None)[::-1][:most]
         kinds, culprits, changes = np.unravel_index(order, weights.shape)
-        first = np.full(len(mass), self.commits)
+        first = np.full(len(mass) + 1, self.commits)
         last = first.copy()
         np.minimum.at(first, self._group[: self.commits], np.arange(self.commits))
         last[self._group[: self.commits]] = np.arange(self.commits)
-        own = self._group[self.no_culprit]
         first[own] = last[own] = self.commits
         thirds = np.array([0.0, 0.5, 1.0])
         among = first[:, None] + np.rint((last - first)[:, None] * thirds).astype(np.intp)

@@ -284,10 +284,14 @@ def _scorer(
 ) -> _Exact | _Sampled | _Changing:
     found = posterior.changing(EXPLANATIONS)
     if found is not None:
-        return _Changing(posterior, *found)
+        scorer = _Changing(posterior, *found)
+        if scorer.gains().max() >= SLOW:
+            return scorer
     return _Exact(posterior) if posterior.ancestry.exact else _Sampled(posterior, worth, rng)
 
 
+SLOW = 0.01
+"""Bits below which both are known; then what counts is who is guilty."""
 EXPLANATIONS = 40
 """So many pairs of a culprit and a change of a rate are told apart at once."""
 
