@@ -43,6 +43,8 @@ IDLE = 0.003
 """Bits below which the ends are tried again, to learn how often the signal lies."""
 ENOUGH = 12
 """Runs of an end after which more teach nothing."""
+SURVEYED = 50
+"""Runs of a commit after which it stays open whether it had been fixed there."""
 STORM = 0.4
 """From this probability of a storm on, a good end is tried to see whether it is over."""
 ALIKE = 0.6
@@ -397,7 +399,7 @@ class Search:
         rest = 1.0 - float(self._posterior.beliefs.probability.max())
         doubted = chance > rest / 3 and rest < UNSEEN and worth[between] > 0.0
         first = []
-        if doubted and between not in pending and self._posterior.total_runs(between) < ENOUGH:
+        if doubted and between not in pending and self._posterior.total_runs(between) < SURVEYED:
             first, pending, count = [between], [*pending, between], count - 1
         if count < 1:
             return first
