@@ -12,7 +12,7 @@ many likelihoods are computed as there are such groups.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -67,8 +67,6 @@ CHANGED = (1.5, 1.5)
 """Beta(a, b) of a rate that has changed: anything up to its limit."""
 MOST_FLAKY = 0.55
 """A good commit of a signal that became flaky fails at most so often."""
-BROKEN_BEFORE = 0.03
-"""How likely beforehand it had been broken and mended before, beside all of those."""
 CHANGES_SURELY = 0.8
 """From this share of the posterior on, trials are chosen to find where a rate changed, too."""
 MENDED_SURELY = 0.5
@@ -80,28 +78,30 @@ LOCATED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class RateChanges:
-    """How likely it is beforehand that a rate changes along the range.
+class Changes:
+    """How likely it is beforehand that more than one thing changes along the range.
 
     Attributes:
-        good: that of false failures, where a commit is guilty.
-        bad: that of false passes.
+        good: the rate of false failures does, where a commit is guilty.
+        bad: the rate of false passes does.
         rising: share in which the signal then fails more often than before: a flaky test was added,
             or what was broken in part breaks wholly. In the rest it fails more rarely.
         onset: how often, for each time that nobody is guilty for another reason, nobody is because
             the signal only became flaky. Most failures that come up are flakes (84% at Google,
             Micco 2017), and what fails in half of all runs is rather flaky than broken.
+        broken_before: it had been broken and mended before, beside all else.
     """
 
     good: float = 0.2
     bad: float = 0.15
     rising: float = 0.8
     onset: float = 10.0
+    broken_before: float = 0.12
 
     @classmethod
-    def at_first(cls) -> RateChanges:
+    def at_first(cls) -> Changes:
         """What searches believed whose logs do not say it."""
-        return cls(rising=0.5, onset=0.4)
+        return cls(rising=0.5, onset=0.4, broken_before=0.03)
 
 
 HISTORY_CAP = 50.0
@@ -314,7 +314,7 @@ class Posterior:
         before_range: float,
         rivals: bool = True,
         storms: float = 0.2,
-        changes: RateChanges | None = None,
+        changes: Changes | None = None,
     ) -> None:
         """Start from a prior.
 
@@ -327,11 +327,11 @@ class Posterior:
             before_range: prior probability that the good end is bad already.
             rivals: weigh rival explanations too; without, flakes are taken for independent.
             storms: prior probability that there are outages or bursts of failures.
-            changes: prior probabilities that a rate changes along the range.
+            changes: prior probabilities of further changes along the range.
         """
         self._with_rivals = rivals
         self._stormy_share = storms
-        self._changes = changes = changes or RateChanges()
+        self._changes = changes = changes or Changes()
         self._plain_share = 1.0 - changes.good - changes.bad - storms
         self._nobody_plainly = 1.0 - storms - NOT_PLAINLY
         self.ancestry = ancestry
@@ -352,6 +352,7 @@ class Posterior:
         self._if_good: list[Floats] = []
         self._if_bad: list[Floats] = []
         self._beliefs: Beliefs | None = None
+        self._usable = np.ones(self.commits)
         self._runs: list[TimedRun] = []
         self._storms: Storms | None = self._calm_start()
         self._good_rate = RatesBelieved(self._false_fail, _changed(MOST_FLAKY))
@@ -450,6 +451,13 @@ class Posterior:
         self._chance = chance
         for node in before.keys() | self._doubts.keys():
             self._weigh(node)
+
+    def leave_out(self, untestable: Iterable[int]) -> None:
+        """Learn which nodes cannot be tried, or must not be."""
+        usable = np.ones(self.commits)
+        usable[[node for node in untestable if node < self.commits]] = 0.0
+        if (usable != self._usable).any():
+            self._usable, self._beliefs = usable, None
 
     def only_failed(self, node: int) -> bool:
         """Whether the node was tried and never passed."""
@@ -598,6 +606,7 @@ class Posterior:
                 sizes,
                 self._false_fail,
                 self._false_pass,
+                np.bincount(gap, self._usable[line], len(rows_in_order) + 1).astype(np.float64),
             )
             by_commit = np.full(self.commits, -np.inf)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -647,7 +656,7 @@ class Posterior:
         if hypothesis < self.commits:
             parts.append(why.bad_changed[group] + np.log(self._changes.bad))
             before = -np.inf if why.by_commit is None else float(why.by_commit[hypothesis])
-            parts.append(np.array([before + np.log(BROKEN_BEFORE)]))
+            parts.append(np.array([before + np.log(self._changes.broken_before)]))
         weights = np.exp(np.concatenate(parts) - max(float(part.max()) for part in parts))
         weights /= weights.sum()
         groups = len(why.plain)
@@ -753,8 +762,11 @@ class Posterior:
         place = int(np.concatenate([tried, gaps]).argmax())
         if place < len(tried):
             return chance * self.beliefs.broken_before, why.order[place]
-        inside = np.flatnonzero(why.gap == place - len(tried))
-        return chance * self.beliefs.broken_before, int(why.line[inside[(len(inside) - 1) // 2]])
+        inside = why.line[why.gap == place - len(tried)]
+        inside = inside[self._usable[inside] > 0.0]
+        if not len(inside):
+            return 0.0, 0
+        return chance * self.beliefs.broken_before, int(inside[(len(inside) - 1) // 2])
 
     def _mix(self, why: Explanations) -> tuple[Floats, float, float, Floats]:
         """Weigh all explanations together.
@@ -783,8 +795,8 @@ class Posterior:
         broken_before = 0.0
         if why.by_commit is not None:
             along = self.prior[: self.commits].sum() * np.exp(why.by_commit - top)
-            weight[: self.commits] += BROKEN_BEFORE * along
-            broken_before = float(BROKEN_BEFORE * along.sum() / weight.sum())
+            weight[: self.commits] += self._changes.broken_before * along
+            broken_before = float(self._changes.broken_before * along.sum() / weight.sum())
         probability = weight / weight.sum()
         storm = 0.0
         if self._storms is not None and not self._doubts:

@@ -188,7 +188,12 @@ LEAST_STRETCH = 0.125
 
 
 def earlier_break(
-    if_good: Floats, if_bad: Floats, sizes: Floats, false_fail: Floats, false_pass: Floats
+    if_good: Floats,
+    if_bad: Floats,
+    sizes: Floats,
+    false_fail: Floats,
+    false_pass: Floats,
+    usable: Floats | None = None,
 ) -> EarlierBreak:
     """Weigh that the line is good, bad, good and bad again, in stretches.
 
@@ -198,6 +203,8 @@ def earlier_break(
         sizes: commits in each gap: one more than there are tried commits.
         false_fail: weight of each rate in `rates`.
         false_pass: the same.
+        usable: commits in each gap that can be tried; all, if not given. Nobody misses a stretch
+            that was fixed where nothing can be tried.
     """
     few = len(_FEW)
     good = np.repeat(_sums_before(if_good[:, _FEW]), few, axis=1)
@@ -224,7 +231,7 @@ def earlier_break(
     windows = _products(mending, breaking, weights)
     windows[~(long_enough & np.triu(np.ones((count, count), np.bool_), 1))] = -np.inf
     mended = windows.argmax(axis=0)
-    room = sizes - least
+    room = (sizes if usable is None else usable) - least
     roomy = np.flatnonzero((room > 0) & (np.arange(count) > 0))
     # Mended and broken again within one gap, where nothing was tried.
     ways = room[roomy] * (room[roomy] + 1) / 2 / ends[-1] ** 2

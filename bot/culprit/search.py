@@ -196,6 +196,7 @@ class Search:
             self._infra_in_a_row += 1
             if self._infra[node] >= self.settings.infra_attempts:
                 self._skipped.add(node)
+                self._posterior.leave_out(self._untestable())
             return
         self._infra_in_a_row = 0
         self._trials += 1
@@ -227,6 +228,7 @@ class Search:
         if isinstance(evidence, Ruling):
             if evidence.says is Says.SKIP:
                 self._skipped.add(node)
+                self._posterior.leave_out(self._untestable())
             else:
                 self._posterior.rule(self._canonical(node), good=evidence.says is Says.GOOD)
         elif evidence.selected:
@@ -354,6 +356,7 @@ class Search:
         if node < len(self.graph):
             self._testability.learn(node, testable=self._posterior.tried(at))
         self._posterior.doubt(self._doubts(), self._chance())
+        self._posterior.leave_out(self._untestable())
 
     def _cannot_be_tried(self, at: int) -> bool:
         """Whether a commit is given up; failures in between came before it was tried at all.

@@ -7,10 +7,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bot.culprit.evidence import Purpose, SearchSettings, Trial, TrialOutcome, TrialReport
+from bot.culprit.evidence import (
+    Purpose,
+    Ruling,
+    Says,
+    SearchSettings,
+    Trial,
+    TrialOutcome,
+    TrialReport,
+)
 from bot.culprit.graph import CommitGraph
 from bot.culprit.metric import MetricSearch
-from bot.culprit.posterior import BoundaryKind, RateChanges, RatePriors
+from bot.culprit.posterior import BoundaryKind, Changes, RatePriors
 from bot.culprit.rivals import earlier_break, rates
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict, VerdictCause
@@ -161,7 +169,7 @@ def test_a_log_of_before_the_rivals_is_judged_as_it_was() -> None:
     again = Search.from_log("".join([json.dumps(of_then) + "\n", *events]))
     assert again.verdict() == search.verdict()
     assert not again.settings.rivals
-    assert again.settings.changes == RateChanges.at_first()
+    assert again.settings.changes == Changes.at_first()
 
 
 def test_a_signal_that_became_flaky_in_half_of_its_runs_blames_nobody() -> None:
@@ -186,3 +194,17 @@ def test_in_a_long_flaky_search_an_earlier_break_is_weighed_as_in_a_short_one() 
     found = earlier_break(if_good, if_bad, sizes, even, even)
     best = np.maximum(if_good, if_bad).max(axis=1).sum()
     assert np.nanmax(found.windows) < best
+
+
+def test_a_stretch_that_nobody_can_try_holds_up_no_verdict() -> None:
+    graph = CommitGraph.chain([f"c{i}" for i in range(12)], ["good"])
+    search = Search(graph)
+    search.observe(Ruling("c5", Says.SKIP))
+    asked = 0
+    while trials := search.next_trials():
+        asked += 1
+        fails = trials[0].commit != "good" and int(trials[0].commit[1:]) >= 2
+        outcome = TrialOutcome.FAIL if fails else TrialOutcome.PASS
+        search.record(trials[0], TrialReport(outcome))
+    assert search.verdict().culprit == "c2"
+    assert asked < 25
