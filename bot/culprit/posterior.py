@@ -647,8 +647,11 @@ class Posterior:
         if why is None:
             return ()
         group = self._group[hypothesis]
-        plain = np.log(self._plain_share if hypothesis < self.commits else self._nobody_plainly)
-        changed = np.log(self._changes.good if hypothesis < self.commits else self._changes.onset)
+        guilty = hypothesis < self.commits
+        plain = np.log(self._plain_share if guilty else self._nobody_plainly)
+        # That it became flaky is said where runs show it, not because it is so likely beforehand.
+        onset = min(self._changes.onset, NOT_PLAINLY)
+        changed = np.log(self._changes.good if guilty else onset)
         parts = [
             np.array([why.plain[group] + plain, why.stormy[group] + np.log(self._stormy_share)]),
             why.good_changed[group] + changed,

@@ -269,13 +269,15 @@ def doubtful(found: EarlierBreak, culprit: int) -> tuple[Floats, Floats, float]:
         of the earlier break's evidence under which it was mended there; and the share under
         which another than the likeliest culprit broke it last.
     """
-    weights = np.exp(found.windows - np.nanmax(found.windows))
+    top = float(found.windows.max())
+    # Where too few can be tried, no stretch is long enough.
+    weights = np.exp(found.windows - top) if np.isfinite(top) else np.ones_like(found.windows)
     total = weights.sum()
     weights[:, culprit] = 0.0
     # Mended at or before a gap, broken again behind it: sums over a corner of the matrix.
     corner = np.cumsum(np.cumsum(weights, axis=0)[:, ::-1], axis=1)[:, ::-1]
     here, within = np.diagonal(corner, 1) / total, np.diagonal(weights) / total
-    return here, within, float(weights.sum() / total)
+    return here, within, float(weights.sum() / total) if np.isfinite(top) else 0.0
 
 
 def _sums_before(logs: Floats) -> Floats:

@@ -208,3 +208,9 @@ def test_a_stretch_that_nobody_can_try_holds_up_no_verdict() -> None:
         search.record(trials[0], TrialReport(outcome))
     assert search.verdict().culprit == "c2"
     assert asked < 25
+
+
+def test_where_everything_passes_nothing_became_flaky() -> None:
+    verdict, _, _ = run(lambda *_: False)
+    assert (verdict.status, verdict.cause) == (SearchStatus.NO_CULPRIT, None)
+    assert verdict.boundaries == ()
