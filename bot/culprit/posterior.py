@@ -744,6 +744,13 @@ class Posterior:
         why, group = self.beliefs.why, self._group[self.no_culprit]
         return why is not None and bool(why.stormy[group] > why.plain[group] + np.log(9.0))
 
+    @property
+    def located(self) -> float:
+        """How likely it is the likeliest commit, or one that no trial so far told from it."""
+        probability = self.beliefs.probability[: self.commits]
+        group = self._group[: self.commits]
+        return float(probability[group == group[int(probability.argmax())]].sum())
+
     def perhaps_mended(self) -> tuple[float, int]:
         """Find where it may have been mended for a while after the likeliest culprit.
 

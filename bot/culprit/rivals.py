@@ -102,7 +102,9 @@ def changed_rate(
     with np.errstate(divide="ignore"):
         share = np.log(rows.share)
     healthy = 1.0 - rows.bad
-    if_good, if_bad = rows.if_good[:, ::_EVERY], rows.if_bad[:, ::_EVERY]
+    # Each pair of rates stands at the one next to its limit: a rate that is really at the limit
+    # would else be taken for one that cannot be.
+    if_good, if_bad = rows.if_good[:, ::_EVERY], rows.if_bad[:, 1::_EVERY]
     together = healthy @ healthy.T
     size = np.diagonal(together)
     nested = bool((together == np.minimum.outer(size, size)).all())

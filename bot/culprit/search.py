@@ -399,7 +399,7 @@ class Search:
         rng = np.random.default_rng([self.settings.seed, self._asked])
         worth = self._worth()
         chance, between = self._posterior.perhaps_mended()
-        rest = 1.0 - float(self._posterior.beliefs.probability.max())
+        rest = 1.0 - self._posterior.located
         doubted = chance > rest / 3 and rest < UNSEEN and worth[between] > 0.0
         first = []
         if doubted and between not in pending and self._posterior.total_runs(between) < SURVEYED:
