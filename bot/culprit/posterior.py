@@ -96,7 +96,7 @@ class Changes:
     bad: float = 0.15
     rising: float = 0.8
     onset: float = 10.0
-    broken_before: float = 0.12
+    broken_before: float = 0.06
 
     @classmethod
     def at_first(cls) -> Changes:
