@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bot.culprit.posterior import Changes, RatePriors
+from bot.culprit.posterior import FurtherChanges, RatePriors
 
 
 class Granularity(StrEnum):
@@ -73,7 +73,7 @@ class SearchSettings:
     rates: RatePriors = field(default_factory=RatePriors)
     fingerprint: frozenset[str] | None = None
     storms: float = 0.2
-    changes: Changes = field(default_factory=Changes)
+    changes: FurtherChanges = field(default_factory=FurtherChanges)
     pauses: bool = False
     rivals: bool = True
 

@@ -22,7 +22,7 @@ from bot.culprit.evidence import (
     TrialReport,
 )
 from bot.culprit.graph import CommitGraph
-from bot.culprit.posterior import Beta, Changes, Mixture, RatePriors
+from bot.culprit.posterior import Beta, FurtherChanges, Mixture, RatePriors
 
 FORMAT = "culprit-search/1"
 
@@ -248,7 +248,7 @@ def _settings(entry: dict[str, Any]) -> SearchSettings:
             "environments": tuple(entry["environments"]),
             "granularity": Granularity(entry["granularity"]),
             "fingerprint": _set(entry["fingerprint"]),
-            "changes": Changes(**changes) if changes else Changes.at_first(),
+            "changes": FurtherChanges(**changes) if changes else FurtherChanges.at_first(),
             "rates": RatePriors(_mixture(rates["false_fail"]), _mixture(rates["false_pass"])),
         }
     )

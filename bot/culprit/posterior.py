@@ -78,7 +78,7 @@ LOCATED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class FurtherChanges:
     """How likely it is beforehand that more than one thing changes along the range.
 
     Attributes:
@@ -99,7 +99,7 @@ class Changes:
     broken_before: float = 0.06
 
     @classmethod
-    def at_first(cls) -> Changes:
+    def at_first(cls) -> FurtherChanges:
         """What searches believed whose logs do not say it."""
         return cls(rising=0.5, onset=0.4, broken_before=0.03)
 
@@ -314,7 +314,7 @@ class Posterior:
         before_range: float,
         rivals: bool = True,
         storms: float = 0.2,
-        changes: Changes | None = None,
+        changes: FurtherChanges | None = None,
     ) -> None:
         """Start from a prior.
 
@@ -331,7 +331,7 @@ class Posterior:
         """
         self._with_rivals = rivals
         self._stormy_share = storms
-        self._changes = changes = changes or Changes()
+        self._changes = changes = changes or FurtherChanges()
         self._plain_share = 1.0 - changes.good - changes.bad - storms
         self._nobody_plainly = 1.0 - storms - NOT_PLAINLY
         self.ancestry = ancestry

@@ -18,7 +18,7 @@ from bot.culprit.evidence import (
 )
 from bot.culprit.graph import CommitGraph
 from bot.culprit.metric import MetricSearch
-from bot.culprit.posterior import BoundaryKind, Changes, RatePriors
+from bot.culprit.posterior import BoundaryKind, FurtherChanges, RatePriors
 from bot.culprit.rivals import earlier_break, rates
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict, VerdictCause
@@ -172,7 +172,7 @@ def test_a_log_of_before_the_rivals_is_judged_as_it_was() -> None:
     again = Search.from_log("".join([json.dumps(of_then) + "\n", *events]))
     assert again.verdict() == search.verdict()
     assert not again.settings.rivals
-    assert again.settings.changes == Changes.at_first()
+    assert again.settings.changes == FurtherChanges.at_first()
 
 
 def test_a_signal_that_became_flaky_in_half_of_its_runs_blames_nobody() -> None:
