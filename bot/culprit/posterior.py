@@ -90,6 +90,7 @@ class FurtherChanges:
             the signal only became flaky. Most failures that come up are flakes (84% at Google,
             Micco 2017), and what fails in half of all runs is rather flaky than broken.
         broken_before: it had been broken and mended before, beside all else.
+        at_limit: false passes at their limit are weighed as such, not as rarer ones.
     """
 
     good: float = 0.2
@@ -97,11 +98,12 @@ class FurtherChanges:
     rising: float = 0.8
     onset: float = 10.0
     broken_before: float = 0.06
+    at_limit: bool = True
 
     @classmethod
     def at_first(cls) -> FurtherChanges:
         """What searches believed whose logs do not say it."""
-        return cls(rising=0.5, onset=0.4, broken_before=0.03)
+        return cls(rising=0.5, onset=0.4, broken_before=0.03, at_limit=False)
 
 
 HISTORY_CAP = 50.0
@@ -584,7 +586,7 @@ class Posterior:
         share = np.bincount(self._group[: self.commits], minlength=len(bad)) / self.commits
         rows = Rows(bad, if_good, if_bad, share)
         good_changed, bad_changed = changed_rate(
-            rows, self._good_rate, self._bad_rate, self._changes.rising
+            rows, self._good_rate, self._bad_rate, self._changes.rising, self._changes.at_limit
         )
         line = np.array(self.ancestry.graph.first_parent_line)
         gap = np.zeros(len(line), np.intp)

@@ -91,9 +91,16 @@ class RatesBelieved:
 
 
 def changed_rate(
-    rows: Rows, good: RatesBelieved, bad: RatesBelieved, rising: float
+    rows: Rows, good: RatesBelieved, bad: RatesBelieved, rising: float, at_limit: bool
 ) -> tuple[Floats, Floats]:
     """Weigh that one of the rates changed at some commit.
+
+    Args:
+        rows: what was tried.
+        good: beliefs on false failures.
+        bad: beliefs on false passes.
+        rising: share in which the signal fails more often from the change on.
+        at_limit: false passes as frequent as they can be are weighed as such.
 
     Returns:
         Log-evidence, groups of the culprit by groups of the commit where the rate changed, for
@@ -104,7 +111,7 @@ def changed_rate(
     healthy = 1.0 - rows.bad
     # Each pair of rates stands at the one next to its limit: a rate that is really at the limit
     # would else be taken for one that cannot be.
-    if_good, if_bad = rows.if_good[:, ::_EVERY], rows.if_bad[:, 1::_EVERY]
+    if_good, if_bad = rows.if_good[:, ::_EVERY], rows.if_bad[:, int(at_limit) :: _EVERY]
     together = healthy @ healthy.T
     size = np.diagonal(together)
     nested = bool((together == np.minimum.outer(size, size)).all())
