@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bot.culprit.posterior import RatePriors
+from bot.culprit.posterior import FurtherChanges, RatePriors
 
 
 class Granularity(StrEnum):
@@ -51,6 +51,7 @@ class SearchSettings:
         rates: beliefs on the signal's flakes; `RatePriors().after(history)` fits them.
         fingerprint: the tests that failed in the incident, if known.
         storms: probability beforehand of outages, or bursts of failures whatever is tried.
+        changes: probabilities beforehand that more than one thing changes along the range.
         pauses: whoever runs the trials keeps to `Trial.pause`.
         rivals: weigh changing rates, storms and earlier breaks, and try what tells them apart;
             without, as searches did before they knew of any.
@@ -72,6 +73,7 @@ class SearchSettings:
     rates: RatePriors = field(default_factory=RatePriors)
     fingerprint: frozenset[str] | None = None
     storms: float = 0.2
+    changes: FurtherChanges = field(default_factory=FurtherChanges)
     pauses: bool = False
     rivals: bool = True
 

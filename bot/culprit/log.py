@@ -22,7 +22,7 @@ from bot.culprit.evidence import (
     TrialReport,
 )
 from bot.culprit.graph import CommitGraph
-from bot.culprit.posterior import Beta, Mixture, RatePriors
+from bot.culprit.posterior import Beta, FurtherChanges, Mixture, RatePriors
 
 FORMAT = "culprit-search/1"
 
@@ -238,6 +238,7 @@ def _read_report(entry: Mapping[str, Any]) -> TrialReport:
 
 def _settings(entry: dict[str, Any]) -> SearchSettings:
     rates = entry["rates"]
+    changes = entry.get("changes")
     return SearchSettings(
         **{
             # A log of before there were any.
@@ -247,6 +248,7 @@ def _settings(entry: dict[str, Any]) -> SearchSettings:
             "environments": tuple(entry["environments"]),
             "granularity": Granularity(entry["granularity"]),
             "fingerprint": _set(entry["fingerprint"]),
+            "changes": FurtherChanges(**changes) if changes else FurtherChanges.at_first(),
             "rates": RatePriors(_mixture(rates["false_fail"]), _mixture(rates["false_pass"])),
         }
     )

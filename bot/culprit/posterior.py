@@ -12,7 +12,7 @@ many likelihoods are computed as there are such groups.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -67,16 +67,44 @@ CHANGED = (1.5, 1.5)
 """Beta(a, b) of a rate that has changed: anything up to its limit."""
 MOST_FLAKY = 0.55
 """A good commit of a signal that became flaky fails at most so often."""
-GOOD_CHANGED, BAD_CHANGED = 0.2, 0.15
-"""How likely it is beforehand that one of the rates changes along the range."""
-BROKEN_BEFORE = 0.03
-"""How likely beforehand it had been broken and mended before, beside all of those."""
+CHANGES_SURELY = 0.8
+"""From this share of the posterior on, trials are chosen to find where a rate changed, too."""
 MENDED_SURELY = 0.5
 """From here on the culprit is looked for behind the mended stretch, as anywhere."""
-ONSET = 0.4
-"""How likely, where nobody is guilty, the signal became flaky on the way."""
+NOT_PLAINLY = 0.4
+"""Where nobody is guilty, neither storms nor plain flakes are the reason for so much of it."""
 LOCATED = 0.3
 """From this probability of one hypothesis on, the rival explanations are weighed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherChanges:
+    """How likely it is beforehand that more than one thing changes along the range.
+
+    Attributes:
+        good: the rate of false failures does, where a commit is guilty.
+        bad: the rate of false passes does.
+        rising: share in which the signal then fails more often than before: a flaky test was added,
+            or what was broken in part breaks wholly. In the rest it fails more rarely.
+        onset: how often, for each time that nobody is guilty for another reason, nobody is because
+            the signal only became flaky. Most failures that come up are flakes (84% at Google,
+            Micco 2017), and what fails in half of all runs is rather flaky than broken.
+        broken_before: it had been broken and mended before, beside all else.
+        at_limit: false passes at their limit are weighed as such, not as rarer ones.
+    """
+
+    good: float = 0.2
+    bad: float = 0.15
+    rising: float = 0.8
+    onset: float = 10.0
+    broken_before: float = 0.06
+    at_limit: bool = True
+
+    @classmethod
+    def at_first(cls) -> FurtherChanges:
+        """What searches believed whose logs do not say it."""
+        return cls(rising=0.5, onset=0.4, broken_before=0.03, at_limit=False)
+
 
 HISTORY_CAP = 50.0
 """Past runs count as at most so many: this regression need not flake like the last one."""
@@ -288,6 +316,7 @@ class Posterior:
         before_range: float,
         rivals: bool = True,
         storms: float = 0.2,
+        changes: FurtherChanges | None = None,
     ) -> None:
         """Start from a prior.
 
@@ -300,10 +329,13 @@ class Posterior:
             before_range: prior probability that the good end is bad already.
             rivals: weigh rival explanations too; without, flakes are taken for independent.
             storms: prior probability that there are outages or bursts of failures.
+            changes: prior probabilities of further changes along the range.
         """
         self._with_rivals = rivals
         self._stormy_share = storms
-        self._plain_share = 1.0 - GOOD_CHANGED - BAD_CHANGED - storms
+        self._changes = changes = changes or FurtherChanges()
+        self._plain_share = 1.0 - changes.good - changes.bad - storms
+        self._nobody_plainly = 1.0 - storms - NOT_PLAINLY
         self.ancestry = ancestry
         self.commits = len(ancestry.graph)
         rest = 1.0 - no_culprit - before_range
@@ -322,6 +354,7 @@ class Posterior:
         self._if_good: list[Floats] = []
         self._if_bad: list[Floats] = []
         self._beliefs: Beliefs | None = None
+        self._usable = np.ones(self.commits)
         self._runs: list[TimedRun] = []
         self._storms: Storms | None = self._calm_start()
         self._good_rate = RatesBelieved(self._false_fail, _changed(MOST_FLAKY))
@@ -420,6 +453,13 @@ class Posterior:
         self._chance = chance
         for node in before.keys() | self._doubts.keys():
             self._weigh(node)
+
+    def leave_out(self, untestable: Iterable[int]) -> None:
+        """Learn which nodes cannot be tried, or must not be."""
+        usable = np.ones(self.commits)
+        usable[[node for node in untestable if node < self.commits]] = 0.0
+        if (usable != self._usable).any():
+            self._usable, self._beliefs = usable, None
 
     def only_failed(self, node: int) -> bool:
         """Whether the node was tried and never passed."""
@@ -545,7 +585,9 @@ class Posterior:
         bad = self._bad_in_group.astype(np.float64)
         share = np.bincount(self._group[: self.commits], minlength=len(bad)) / self.commits
         rows = Rows(bad, if_good, if_bad, share)
-        good_changed, bad_changed = changed_rate(rows, self._good_rate, self._bad_rate)
+        good_changed, bad_changed = changed_rate(
+            rows, self._good_rate, self._bad_rate, self._changes.rising, self._changes.at_limit
+        )
         line = np.array(self.ancestry.graph.first_parent_line)
         gap = np.zeros(len(line), np.intp)
         before, by_commit = None, None
@@ -566,6 +608,7 @@ class Posterior:
                 sizes,
                 self._false_fail,
                 self._false_pass,
+                np.bincount(gap, self._usable[line], len(rows_in_order) + 1).astype(np.float64),
             )
             by_commit = np.full(self.commits, -np.inf)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -606,18 +649,19 @@ class Posterior:
         if why is None:
             return ()
         group = self._group[hypothesis]
-        plain = np.log(
-            self._plain_share if hypothesis < self.commits else 1.0 - self._stormy_share - ONSET
-        )
-        changed = np.log(GOOD_CHANGED if hypothesis < self.commits else ONSET)
+        guilty = hypothesis < self.commits
+        plain = np.log(self._plain_share if guilty else self._nobody_plainly)
+        # That it became flaky is said where runs show it, not because it is so likely beforehand.
+        onset = min(self._changes.onset, NOT_PLAINLY)
+        changed = np.log(self._changes.good if guilty else onset)
         parts = [
             np.array([why.plain[group] + plain, why.stormy[group] + np.log(self._stormy_share)]),
             why.good_changed[group] + changed,
         ]
         if hypothesis < self.commits:
-            parts.append(why.bad_changed[group] + np.log(BAD_CHANGED))
+            parts.append(why.bad_changed[group] + np.log(self._changes.bad))
             before = -np.inf if why.by_commit is None else float(why.by_commit[hypothesis])
-            parts.append(np.array([before + np.log(BROKEN_BEFORE)]))
+            parts.append(np.array([before + np.log(self._changes.broken_before)]))
         weights = np.exp(np.concatenate(parts) - max(float(part.max()) for part in parts))
         weights /= weights.sum()
         groups = len(why.plain)
@@ -637,6 +681,57 @@ class Posterior:
                 found.append((int(members[-1]), kind))
         return tuple(found)
 
+    def changing(self, most: int) -> tuple[NDArray[np.intp], Floats] | None:
+        """Give the likeliest explanations by a rate that changes, where one did, all but surely.
+
+        Returns:
+            Rows of culprit, commit of the change and which rate changed (0 that of false failures,
+            1 of false passes), and the weight of each. Nobody, and no change, are one more than the
+            last commit. A stretch not tried yet stands for itself by its ends and its middle.
+        """
+        why = self.beliefs.why
+        if why is None or not self.ancestry.graph.is_chain:
+            return None
+        mass = np.bincount(self._group[: self.commits], self.prior[: self.commits], len(why.plain))
+        good, bad = mass * self._changes.good, mass * self._changes.bad
+        own = self._group[self.no_culprit]
+        good[own] = self.prior[self.no_culprit] * self._changes.onset
+        both = np.stack([why.good_changed, why.bad_changed])
+        top = float(max(both.max(), why.plain.max(), why.stormy.max()))
+        weights = np.stack([good, bad])[:, :, None] * np.exp(both - top)
+        steady = self._plain_share * np.exp(why.plain - top) * mass
+        steady += self._stormy_share * np.exp(why.stormy - top) * mass
+        share = weights.sum() / (weights.sum() + steady.sum())
+        if share * (1.0 - self.beliefs.broken_before) < CHANGES_SURELY:
+            return None
+        # No change: it lies in a group of its own, behind all.
+        weights = np.concatenate([weights, np.zeros((2, len(mass), 1))], axis=2)
+        weights[0, :, -1] = steady
+        order = np.argsort(weights, axis=None)[::-1][:most]
+        kinds, culprits, changes = np.unravel_index(order, weights.shape)
+        first = np.full(len(mass) + 1, self.commits)
+        last = first.copy()
+        np.minimum.at(first, self._group[: self.commits], np.arange(self.commits))
+        last[self._group[: self.commits]] = np.arange(self.commits)
+        first[own] = last[own] = self.commits
+        thirds = np.array([0.0, 0.5, 1.0])
+        among = first[:, None] + np.rint((last - first)[:, None] * thirds).astype(np.intp)
+        rows = np.stack(
+            [
+                np.repeat(among[culprits], 3, axis=1).ravel(),
+                np.tile(among[changes], 3).ravel(),
+                np.repeat(kinds, 9),
+            ],
+            axis=1,
+        )
+        return rows, np.repeat(weights.ravel()[order] / 9.0, 9)
+
+    def tallies(self) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """Give the tried nodes, their failures and their runs."""
+        nodes = np.array(list(self._cells), np.intp)
+        fails = [sum(cell.fails for cell in self._cells[n].values()) for n in self._cells]
+        return nodes, np.array(fails, float), np.array([self.total_runs(n) for n in self._cells])
+
     def _end_of_gap(self, why: Explanations, gap: int) -> int:
         return int(why.line[np.flatnonzero(why.gap == gap)[-1]])
 
@@ -650,6 +745,13 @@ class Posterior:
         """Whether, if nobody is guilty, storms explain the failures better than single flakes."""
         why, group = self.beliefs.why, self._group[self.no_culprit]
         return why is not None and bool(why.stormy[group] > why.plain[group] + np.log(9.0))
+
+    @property
+    def located(self) -> float:
+        """How likely it is the likeliest commit, or one that no trial so far told from it."""
+        probability = self.beliefs.probability[: self.commits]
+        group = self._group[: self.commits]
+        return float(probability[group == group[int(probability.argmax())]].sum())
 
     def perhaps_mended(self) -> tuple[float, int]:
         """Find where it may have been mended for a while after the likeliest culprit.
@@ -672,8 +774,11 @@ class Posterior:
         place = int(np.concatenate([tried, gaps]).argmax())
         if place < len(tried):
             return chance * self.beliefs.broken_before, why.order[place]
-        inside = np.flatnonzero(why.gap == place - len(tried))
-        return chance * self.beliefs.broken_before, int(why.line[inside[(len(inside) - 1) // 2]])
+        inside = why.line[why.gap == place - len(tried)]
+        inside = inside[self._usable[inside] > 0.0]
+        if not len(inside):
+            return 0.0, 0
+        return chance * self.beliefs.broken_before, int(inside[(len(inside) - 1) // 2])
 
     def _mix(self, why: Explanations) -> tuple[Floats, float, float, Floats]:
         """Weigh all explanations together.
@@ -687,13 +792,13 @@ class Posterior:
         plain, first, second, stormy = (
             np.exp(each - top) for each in (why.plain, good_changed, bad_changed, why.stormy)
         )
-        calm = self._plain_share * plain + GOOD_CHANGED * first + BAD_CHANGED * second
+        calm = self._plain_share * plain + self._changes.good * first + self._changes.bad * second
         guilty = (calm + self._stormy_share * stormy)[self._group]
         nobody, before = self._group[self.no_culprit], self._group[self.before_range]
         guilty[self.no_culprit] = (
-            (1.0 - self._stormy_share - ONSET) * plain[nobody]
+            self._nobody_plainly * plain[nobody]
             + self._stormy_share * stormy[nobody]
-            + ONSET * first[nobody]
+            + self._changes.onset * first[nobody]
         )
         guilty[self.before_range] = (1.0 - self._stormy_share) * plain[
             before
@@ -702,8 +807,8 @@ class Posterior:
         broken_before = 0.0
         if why.by_commit is not None:
             along = self.prior[: self.commits].sum() * np.exp(why.by_commit - top)
-            weight[: self.commits] += BROKEN_BEFORE * along
-            broken_before = float(BROKEN_BEFORE * along.sum() / weight.sum())
+            weight[: self.commits] += self._changes.broken_before * along
+            broken_before = float(self._changes.broken_before * along.sum() / weight.sum())
         probability = weight / weight.sum()
         storm = 0.0
         if self._storms is not None and not self._doubts:

@@ -33,7 +33,6 @@ Ints: TypeAlias = "NDArray[np.intp]"
 _EVERY = 2
 _FEW = [12, 19, 24, 28, 31, 34, 36, 38]
 """Places in `rates`, from 0.05% to 46%, where both rates are looked at together."""
-_TINY = 1e-300
 
 
 @cache
@@ -53,7 +52,8 @@ def log_mean(logs: Floats, weights: Floats, axis: int = -1) -> Floats:
     top = logs.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
     total = (np.exp(logs - top) * weights).sum(axis=axis)
-    result: Floats = np.log(np.maximum(total, _TINY)) + np.squeeze(top, axis)
+    with np.errstate(divide="ignore"):
+        result: Floats = np.log(total) + np.squeeze(top, axis)
     return result
 
 
@@ -90,8 +90,17 @@ class RatesBelieved:
         """Every second rate, the two beliefs as columns."""
 
 
-def changed_rate(rows: Rows, good: RatesBelieved, bad: RatesBelieved) -> tuple[Floats, Floats]:
+def changed_rate(
+    rows: Rows, good: RatesBelieved, bad: RatesBelieved, rising: float, at_limit: bool
+) -> tuple[Floats, Floats]:
     """Weigh that one of the rates changed at some commit.
+
+    Args:
+        rows: what was tried.
+        good: beliefs on false failures.
+        bad: beliefs on false passes.
+        rising: share in which the signal fails more often from the change on.
+        at_limit: false passes as frequent as they can be are weighed as such.
 
     Returns:
         Log-evidence, groups of the culprit by groups of the commit where the rate changed, for
@@ -100,19 +109,23 @@ def changed_rate(rows: Rows, good: RatesBelieved, bad: RatesBelieved) -> tuple[F
     with np.errstate(divide="ignore"):
         share = np.log(rows.share)
     healthy = 1.0 - rows.bad
-    if_good, if_bad = rows.if_good[:, ::_EVERY], rows.if_bad[:, ::_EVERY]
+    # Each pair of rates stands at the one next to its limit: a rate that is really at the limit
+    # would else be taken for one that cannot be.
+    if_good, if_bad = rows.if_good[:, ::_EVERY], rows.if_bad[:, int(at_limit) :: _EVERY]
     together = healthy @ healthy.T
     size = np.diagonal(together)
     nested = bool((together == np.minimum.outer(size, size)).all())
     stretches = _along_a_line if nested else _anywhere
     found = []
-    for own, other, own_ll, other_ll, rate, other_rate in (
-        (healthy, rows.bad, if_good, if_bad, good, bad),
-        (rows.bad, healthy, if_bad, if_good, bad, good),
+    for own, other, own_ll, other_ll, rate, other_rate, rises in (
+        (healthy, rows.bad, if_good, if_bad, good, bad, rising),
+        (rows.bad, healthy, if_bad, if_good, bad, good, 1.0 - rising),
     ):
         first, second = stretches(own, healthy, own_ll, rate)
         # Either side may be the one that lies unusually often.
-        either = np.logaddexp(first[0] + second[1], first[1] + second[0]) - np.log(2.0)
+        either = np.logaddexp(
+            first[0] + second[1] + np.log(rises), first[1] + second[0] + np.log1p(-rises)
+        )
         rest = _integrated(other @ other_ll, other_rate)[0]
         found.append(either + rest[:, None] + share[None, :])
     return found[0], found[1]
@@ -154,8 +167,8 @@ def _along_a_line(
 def _integrated(logs: Floats, rate: RatesBelieved) -> Floats:
     """Integrate a rate out, under both beliefs on it (first axis)."""
     top = logs.max(axis=-1, keepdims=True)
-    sums = np.maximum(np.exp(logs - top) @ rate.both, _TINY)
-    result: Floats = np.moveaxis(np.log(sums) + top, -1, 0)
+    with np.errstate(divide="ignore"):
+        result: Floats = np.moveaxis(np.log(np.exp(logs - top) @ rate.both) + top, -1, 0)
     return result
 
 
@@ -184,7 +197,12 @@ LEAST_STRETCH = 0.125
 
 
 def earlier_break(
-    if_good: Floats, if_bad: Floats, sizes: Floats, false_fail: Floats, false_pass: Floats
+    if_good: Floats,
+    if_bad: Floats,
+    sizes: Floats,
+    false_fail: Floats,
+    false_pass: Floats,
+    usable: Floats | None = None,
 ) -> EarlierBreak:
     """Weigh that the line is good, bad, good and bad again, in stretches.
 
@@ -194,6 +212,8 @@ def earlier_break(
         sizes: commits in each gap: one more than there are tried commits.
         false_fail: weight of each rate in `rates`.
         false_pass: the same.
+        usable: commits in each gap that can be tried; all, if not given. Nobody misses a stretch
+            that was fixed where nothing can be tried.
     """
     few = len(_FEW)
     good = np.repeat(_sums_before(if_good[:, _FEW]), few, axis=1)
@@ -220,7 +240,7 @@ def earlier_break(
     windows = _products(mending, breaking, weights)
     windows[~(long_enough & np.triu(np.ones((count, count), np.bool_), 1))] = -np.inf
     mended = windows.argmax(axis=0)
-    room = sizes - least
+    room = (sizes if usable is None else usable) - least
     roomy = np.flatnonzero((room > 0) & (np.arange(count) > 0))
     # Mended and broken again within one gap, where nothing was tried.
     ways = room[roomy] * (room[roomy] + 1) / 2 / ends[-1] ** 2
@@ -231,10 +251,18 @@ def earlier_break(
 
 
 def _products(rows: Floats, columns: Floats, weights: Floats) -> Floats:
-    """Log of the weighted sum of exponentials of every row plus every column's entry."""
-    tops = [np.maximum(each.max(axis=-1, keepdims=True), -1e300) for each in (rows, columns)]
-    total = (np.exp(rows - tops[0]) * weights) @ np.exp(columns - tops[1]).T
-    result: Floats = np.log(np.maximum(total, _TINY)) + tops[0] + tops[1].T
+    """Log of the weighted sum of exponentials of every row plus every column's entry.
+
+    What the one says at a rate the other may all but rule out: so that no sum is lost below the
+    least number, each rate's heights are first shared evenly between both.
+    """
+    rows, columns = (np.maximum(each, -1e300) for each in (rows, columns))
+    lean = (rows.max(axis=0) - columns.max(axis=0)) / 2.0
+    rows, columns = rows - lean, columns + lean
+    tops = [each.max(axis=-1, keepdims=True) for each in (rows, columns)]
+    with np.errstate(divide="ignore"):
+        logs = np.log((np.exp(rows - tops[0]) * weights) @ np.exp(columns - tops[1]).T)
+    result: Floats = logs + tops[0] + tops[1].T
     return result
 
 
@@ -250,13 +278,15 @@ def doubtful(found: EarlierBreak, culprit: int) -> tuple[Floats, Floats, float]:
         of the earlier break's evidence under which it was mended there; and the share under
         which another than the likeliest culprit broke it last.
     """
-    weights = np.exp(found.windows - np.nanmax(found.windows))
+    top = float(found.windows.max())
+    # Where too few can be tried, no stretch is long enough.
+    weights = np.exp(found.windows - top) if np.isfinite(top) else np.ones_like(found.windows)
     total = weights.sum()
     weights[:, culprit] = 0.0
     # Mended at or before a gap, broken again behind it: sums over a corner of the matrix.
     corner = np.cumsum(np.cumsum(weights, axis=0)[:, ::-1], axis=1)[:, ::-1]
     here, within = np.diagonal(corner, 1) / total, np.diagonal(weights) / total
-    return here, within, float(weights.sum() / total)
+    return here, within, float(weights.sum() / total) if np.isfinite(top) else 0.0
 
 
 def _sums_before(logs: Floats) -> Floats:

@@ -43,20 +43,18 @@ IDLE = 0.003
 """Bits below which the ends are tried again, to learn how often the signal lies."""
 ENOUGH = 12
 """Runs of an end after which more teach nothing."""
+SURVEYED = 50
+"""Runs of a commit after which it stays open whether it had been fixed there."""
 STORM = 0.4
 """From this probability of a storm on, a good end is tried to see whether it is over."""
 ALIKE = 0.6
 """From this probability on that there is a storm, or that the good end is no good, too."""
-MOST_CONTROLS = 40
+MOST_CONTROLS = 80
 """So often in a row; what has not passed by then is no outage."""
 LONGEST_PAUSE = 31
 """An outage is waited out for at most so many lengths of a trial at once."""
 UNSEEN = 0.6
 """Once all but so much is settled, stretches where nothing was tried are looked into."""
-
-
-LONGEST_UNPAUSED = 3
-"""Lengths of a trial that count as passed between controls where nobody pauses."""
 
 
 class Search:
@@ -101,6 +99,7 @@ class Search:
             no_culprit=settings.no_culprit if settings.check_ends else 0.0,
             before_range=settings.before_range if settings.check_ends and graph.goods else 0.0,
             storms=settings.storms,
+            changes=settings.changes,
             rivals=settings.rivals,
         )
         self._cost = np.ones(self._nodes) if self.costs is None else np.array(self.costs)
@@ -197,6 +196,7 @@ class Search:
             self._infra_in_a_row += 1
             if self._infra[node] >= self.settings.infra_attempts:
                 self._skipped.add(node)
+                self._posterior.leave_out(self._untestable())
             return
         self._infra_in_a_row = 0
         self._trials += 1
@@ -228,6 +228,7 @@ class Search:
         if isinstance(evidence, Ruling):
             if evidence.says is Says.SKIP:
                 self._skipped.add(node)
+                self._posterior.leave_out(self._untestable())
             else:
                 self._posterior.rule(self._canonical(node), good=evidence.says is Says.GOOD)
         elif evidence.selected:
@@ -316,9 +317,6 @@ class Search:
         """Count trials that are begun together; time passes from one such round to the next."""
         self._rounds += 1
         waited = max(trial.pause for trial in trials)
-        if trials[0].purpose is Purpose.CONTROL and not self.settings.pauses:
-            # Whoever keeps to no pause has trials that are long themselves.
-            waited = min(2**self._controls - 1, LONGEST_UNPAUSED)
         self._clock += 1 + waited
         self._begun_at |= {trial.id: self._clock for trial in trials}
         self._last = tuple(self._canonical(self.graph.number[trial.commit]) for trial in trials)
@@ -358,6 +356,7 @@ class Search:
         if node < len(self.graph):
             self._testability.learn(node, testable=self._posterior.tried(at))
         self._posterior.doubt(self._doubts(), self._chance())
+        self._posterior.leave_out(self._untestable())
 
     def _cannot_be_tried(self, at: int) -> bool:
         """Whether a commit is given up; failures in between came before it was tried at all.
@@ -400,10 +399,13 @@ class Search:
         rng = np.random.default_rng([self.settings.seed, self._asked])
         worth = self._worth()
         chance, between = self._posterior.perhaps_mended()
-        rest = 1.0 - float(self._posterior.beliefs.probability.max())
+        rest = 1.0 - self._posterior.located
         doubted = chance > rest / 3 and rest < UNSEEN and worth[between] > 0.0
-        if doubted and between not in pending and self._posterior.total_runs(between) < ENOUGH:
-            return [between]
+        first = []
+        if doubted and between not in pending and self._posterior.total_runs(between) < SURVEYED:
+            first, pending, count = [between], [*pending, between], count - 1
+        if count < 1:
+            return first
         for stage in (self._in_stage(), np.ones(self._nodes)):
             choices = choose(
                 self._posterior, worth * stage, pending, count, rng,
@@ -414,8 +416,8 @@ class Search:
         else:
             calibrating = self._least_tried_ends(count)
             if calibrating:
-                return calibrating
-        return [c.node for c in choices if c.score >= WORTHLESS]
+                return [*first, *calibrating]
+        return [*first, *(c.node for c in choices if c.score >= WORTHLESS)]
 
     def _least_tried_ends(self, count: int) -> list[int]:
         """Turn to the ends, whose state is known: they teach how often the signal lies.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from bot import LazyModule
 from bot.culprit.evidence import Granularity, Trial
 from bot.culprit.graph import CommitGraph, sampled_descendants
-from bot.culprit.posterior import Posterior
+from bot.culprit.posterior import MOST_FLAKY, RAREST_FAILURE, Posterior
 
 if TYPE_CHECKING:
     import numpy as np
@@ -250,7 +250,7 @@ def choose(
     Returns:
         At most `count` choices, of different nodes unless nothing else tells anything.
     """
-    scorer = _Exact(posterior) if posterior.ancestry.exact else _Sampled(posterior, worth, rng)
+    scorer = _scorer(posterior, worth, rng)
     for node in pending:
         scorer.assume(node, rng)
     chosen: list[Choice] = []
@@ -277,6 +277,69 @@ def entropy(probability: Floats) -> Floats:
     p = np.clip(probability, 1e-12, 1.0 - 1e-12)
     result: Floats = -(p * np.log2(p) + (1.0 - p) * np.log2(1.0 - p))
     return result
+
+
+def _scorer(
+    posterior: Posterior, worth: Floats, rng: np.random.Generator
+) -> _Exact | _Sampled | _Changing:
+    found = posterior.changing(EXPLANATIONS)
+    if found is not None:
+        scorer = _Changing(posterior, *found)
+        if scorer.gains().max() >= SLOW:
+            return scorer
+    return _Exact(posterior) if posterior.ancestry.exact else _Sampled(posterior, worth, rng)
+
+
+SLOW = 0.01
+"""Bits below which both are known; then what counts is who is guilty."""
+EXPLANATIONS = 40
+"""So many pairs of a culprit and a change of a rate are told apart at once."""
+
+
+class _Changing:
+    """Scores where a rate changes along the range: by both, the culprit and that change.
+
+    The rates before and behind the change are what the runs there would show under each pair.
+    """
+
+    def __init__(self, posterior: Posterior, pairs: NDArray[np.intp], weights: Floats) -> None:
+        count, goods = posterior.commits, len(posterior.ancestry.graph.goods)
+        ends = np.unique(pairs[:, :2])
+        ends = ends[ends < count]
+        between = (ends[1:] + ends[:-1]) // 2
+        good_ends = np.arange(count, count + goods)
+        near = np.concatenate([ends, ends[ends > 0] - 1, between, [count - 1], good_ends])
+        self.nodes = np.unique(near)
+        culprit, change, kind = (pairs[:, [column]] for column in range(3))
+
+        def stretch(nodes: NDArray[np.intp]) -> NDArray[np.intp]:
+            """Number the four stretches: good or bad, before the change or behind it."""
+            place = np.where(nodes < count, nodes, -1)  # good ends lie before everything
+            bad = place >= culprit
+            result: NDArray[np.intp] = 2 * bad + ((place >= change) & (bad == (kind == 1)))
+            return result
+
+        tried, fails, runs = posterior.tallies()
+        own = stretch(tried)[:, :, None] == np.arange(4)
+        failed, seen = (np.einsum("hns,n->hs", own, each) for each in (fails, runs))
+        least = np.array([0.01, 0.01, 1.0 - RAREST_FAILURE, 1.0 - RAREST_FAILURE])
+        most = np.array([MOST_FLAKY, MOST_FLAKY, 0.99, 0.99])
+        rates = np.clip((failed + 0.5) / (seen + 1.5), least, most)
+        self._fails: Floats = np.take_along_axis(rates, stretch(self.nodes), axis=1)
+        self._joint = (weights / weights.sum())[:, None]
+        self._noise: Floats = self._joint[:, 0] @ entropy(self._fails)
+
+    def assume(self, node: int, rng: np.random.Generator) -> None:
+        """Count a trial of a node as under way; one that no pair is about tells nothing."""
+        at = np.flatnonzero(self.nodes == node)
+        if len(at):
+            self._joint = _extend(self._joint, self._fails[:, at], rng)
+
+    def gains(self) -> Floats:
+        """Expected information of one more trial, for each node."""
+        total = self._joint.sum(axis=0)
+        gained: Floats = entropy(self._fails.T @ self._joint / total) @ total - self._noise
+        return gained
 
 
 class _Exact:

@@ -18,6 +18,7 @@ from bot.culprit.evidence import (
 )
 from bot.culprit.graph import CommitGraph
 from bot.culprit.log import LogError
+from bot.culprit.posterior import FurtherChanges
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
 from tests.culprit.histories import ancestors_by_definition, histories, quick
@@ -418,7 +419,8 @@ def test_honest_results_at_the_edge_of_an_untestable_stretch_are_kept() -> None:
     runs = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        search = Search(chain(200), SearchSettings(seed=seed))
+        settings = SearchSettings(seed=seed, changes=FurtherChanges.at_first())
+        search = Search(chain(200), settings)
         culprit = int(rng.integers(60, 140))
         while trials := search.next_trials(1):
             node = search.graph.number[trials[0].commit]

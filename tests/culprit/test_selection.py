@@ -22,6 +22,7 @@ def new_posterior(graph: CommitGraph) -> Posterior:
         agreement=0.7,
         no_culprit=0.1,
         before_range=0.05,
+        rivals=False,
     )
 
 
