@@ -87,10 +87,14 @@ class Urgency(NamedTuple):
     gives_way: bool = True
 
 
-RECOVERY = Urgency(minute=0.95, hour=0.95, gives_way=False)
+RECOVERY = Urgency(minute=0.88, hour=0.95, gives_way=False)
 TELLING = Urgency(minute=0.6, hour=0.85)
 OTHERS = Urgency(minute=0.55, hour=0.7)
-OUTSIDERS = Urgency(minute=0.35, hour=0.35)
+OUTSIDERS = Urgency(minute=0.33, hour=0.35)
+_IN_ALL, _LEFT_TO_OTHERS = 0.96, 0.2
+"""The share of a minute that is ever used; and what all but recoveries and outsiders may have of it
+however much is being recovered: what goes on for hours, such as reverts that wait for their checks,
+must not silence the bot."""
 
 
 class _Sent(NamedTuple):
@@ -140,20 +144,41 @@ class Paced:
 
     def _wait(self, window: _Window, now: float, urgency: Urgency) -> float:
         """Seconds until enough of what was sent is so long ago that it counts no more."""
-        sent, is_minute = self._sent[window.name], window.seconds <= _MINUTE_S
+        sent = self._sent[window.name]
         while sent and sent[0].at <= now - window.seconds:
             sent.popleft()
-        share = urgency.minute if is_minute else urgency.hour
-        twice = urgency.gives_way and is_minute
-        over: float = sum(each.amount * (1 + (twice and each.is_recovery)) for each in sent)
-        over -= window.most * share * self.part - window.amount
-        longest = 0.0
-        for each in sent:
-            if over <= 0:
-                break
-            over -= each.amount * (1 + (twice and each.is_recovery))
-            longest = each.at + window.seconds - now
-        return longest
+
+        def until(share: float, weigh: Callable[[_Sent], int]) -> float:
+            over, longest = window.amount - window.most * share * self.part, 0.0
+            over += sum(map(weigh, sent))
+            for each in sent:
+                if over <= 0:
+                    break
+                over -= weigh(each)
+                longest = each.at + window.seconds - now
+            return longest
+
+        if window.seconds > _MINUTE_S:
+            return until(urgency.hour, _amount)
+        if not urgency.gives_way:
+            return until(urgency.minute, _amount)
+        giving_way = until(urgency.minute, _with_as_much_recovery)
+        if urgency is OUTSIDERS:
+            return giving_way
+        at_last = max(until(_IN_ALL, _amount), until(_LEFT_TO_OTHERS, _others))
+        return min(giving_way, at_last)
+
+
+def _amount(sent: _Sent) -> int:
+    return sent.amount
+
+
+def _with_as_much_recovery(sent: _Sent) -> int:
+    return sent.amount * (1 + sent.is_recovery)
+
+
+def _others(sent: _Sent) -> int:
+    return 0 if sent.is_recovery else sent.amount
 
 
 def _windows(request: RequestCost) -> list[_Window]:
