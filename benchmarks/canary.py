@@ -123,6 +123,27 @@ ROWS = (
         most=0.05,
         reports=True,
     ),
+    Row(
+        "A/A retries, named by key",
+        Scene(repeats="any", named="key"),
+        "<= 5%",
+        most=0.05,
+        reports=True,
+    ),
+    Row("A/A two heavy keys", Scene(heavy=0.4, heavy_keys=2), "<= 5%", most=0.05, reports=True),
+    Row("A/A a lag that varies", Scene(lag=10, wavering=True), "<= 5%", most=0.05, reports=True),
+    Row(
+        "A/A rare costs in both",
+        Scene(rare=200, rare_times=400, rare_arm="both"),
+        "<= 5%",
+        most=0.05,
+    ),
+    Row(
+        "rare costs of the baseline",
+        Scene(rare=200, rare_times=400, rare_arm="baseline"),
+        "<= 5%",
+        most=0.05,
+    ),
     Row("cost x3 by 1 in 200", Scene(rare=200, rare_times=400), ">= 90%", least=0.9),
     Row("cost x3 by 1 in 50", Scene(rare=50, rare_times=100), ">= 90%", least=0.9),
     Row("latency+20%, old shadow", Scene(latency=1.2, stale=10), ">= 95%", least=0.95),
@@ -177,8 +198,7 @@ def _as_it_came(scene: Scene, seen: Traffic) -> Traffic:
     """What those see who go by when a report came in."""
     if not scene.lag:
         return seen
-    late = seen.columns.candidate == (scene.late_arm == "candidate")
-    times = seen.times + np.where(late, scene.lag, 0.0)
+    times = seen.reported(scene)
     order = np.argsort(times, kind="stable")
     return replace(seen, times=times[order], columns=seen.columns.at(order))
 
