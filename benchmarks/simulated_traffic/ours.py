@@ -228,7 +228,7 @@ def _judged(evidence: RampEvidence, last: float, now: float, hearing: Hearing) -
 def _is_left_alone(seed: int, night: float, number: int, *, days: int = 1) -> bool:
     """Whether a day of one request a minute, at night one in `night` minutes, is no silence.
 
-    The last two of seven days are like a night.
+    The last two of seven days are like a night, from noon on.
     """
     rng = np.random.default_rng([seed, number])
     rhythm, evidence, last = Rhythm(), RampEvidence(POLICY, frozen(Scene(), rng)), 0.0

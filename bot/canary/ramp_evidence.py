@@ -304,7 +304,8 @@ def _assumed(before: int, split: Columns) -> Floats:
     seen = np.full(len(split), float(before))
     if split.counts is None:
         seen += np.arange(len(split))
-    return (_TRIES_WEIGH * _TRIES + seen) / (_TRIES_WEIGH + seen)
+    effect: Floats = (_TRIES_WEIGH * _TRIES + seen) / (_TRIES_WEIGH + seen)
+    return effect
 
 
 def metered(comparison: Comparison, copies: int = 1) -> Metered:
