@@ -131,8 +131,7 @@ def watch_reports(
     The last verdict, and at which second.
     """
     course = RampEvaluation(policy, learned, START)
-    late = seen.columns.candidate == (scene.late_arm == "candidate")
-    arrives = seen.times + np.where(late, scene.lag, 0.0)
+    arrives = seen.reported(scene)
     generations = np.searchsorted(np.unique(seen.percent), seen.percent)
     percents = dict(enumerate(np.unique(seen.percent).tolist()))
     verdict: Verdict = Continue(())
@@ -156,14 +155,16 @@ def watch_reports(
 def _line(seen: Traffic, scene: Scene, row: int, generation: int) -> Observation:
     measured = seen.columns.measured
     name = None if seen.keys is None else str(seen.keys[row])
+    if scene.named == "key":
+        name = str(seen.keys[row] // 3)
     return Observation.model_construct(
         event_id=str(row),
         capability="c",
         arm="candidate" if seen.columns.candidate[row] else "baseline",
         generation=generation,
         time=START + timedelta(seconds=float(seen.times[row])),
-        pair_id=name if scene.repeats else None,
-        key=name if scene.heavy else None,
+        pair_id=name if scene.repeats and scene.named == "pair_id" else None,
+        key=name if scene.heavy or scene.named == "key" else None,
         latency=float(measured.latency[row]),
         error=bool(measured.error[row]),
         cost=float(measured.cost[row]),
@@ -224,12 +225,16 @@ def _judged(evidence: RampEvidence, last: float, now: float, hearing: Hearing) -
     )
 
 
-def _is_left_alone(seed: int, night: float, number: int) -> bool:
-    """Whether a day of one request a minute, at night one in `night` minutes, is no silence."""
+def _is_left_alone(seed: int, night: float, number: int, *, days: int = 1) -> bool:
+    """Whether a day of one request a minute, at night one in `night` minutes, is no silence.
+
+    The last two of seven days are like a night, from noon on.
+    """
     rng = np.random.default_rng([seed, number])
     rhythm, evidence, last = Rhythm(), RampEvidence(POLICY, frozen(Scene(), rng)), 0.0
-    while last < 24 * 3600:
-        dark = 0.5 - 0.5 * np.cos(2 * np.pi * last / (24 * 3600))
+    while last < days * 24 * 3600:
+        weekend = last >= 5 * 24 * 3600
+        dark = 1.0 if weekend else 0.5 - 0.5 * np.cos(2 * np.pi * last / (24 * 3600))
         gap = float(rng.exponential(60 * night**dark))
         if isinstance(
             _judged(evidence, last, last + gap, Hearing(unusual=rhythm.unusual())), Breach
@@ -267,6 +272,9 @@ def silences(seed: int) -> dict[str, Callable[[int], bool]]:
     return {
         "one request a minute for a day: left alone": partial(_is_left_alone, seed, 1.0),
         "nights of one in 30 minutes: left alone": partial(_is_left_alone, seed, 30.0),
+        "a week, its weekend one in 30 minutes: left alone": partial(
+            _is_left_alone, seed, 30.0, days=7
+        ),
         "the bot was away, or its clock jumped: forgiven": partial(_is_forgiven, seed),
         "traffic that ends is noticed": partial(_is_noticed, seed),
     }

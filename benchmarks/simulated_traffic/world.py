@@ -46,11 +46,16 @@ class Scene:
         failing: the baseline's failure rate.
         repeats: clients try again at the same arm, up to 3 times, each with probability 0.6: after
             a call of any kind, or after one that failed, which fails again in 8 of 10 tries.
+        named: how the tries of a call are told; where it is by `key`, three calls share one, each
+            drawn for itself.
         heavy: the share of the traffic that has one key, which stays with its arm.
+        heavy_keys: so many keys share it evenly.
         lag: seconds that the candidate's reports come later than the baseline's.
         late_arm: whose reports these are instead.
+        wavering: the lag goes from nothing to twice that and back, every four minutes.
         rare: one request in so many of the candidate's costs `rare_times` as much.
         rare_times: see there.
+        rare_arm: whose these are instead.
         revenue: factor on the candidate's revenue.
         stale: factor on all latencies while the shadow looked.
         alone: seconds at 100% after the ramp, in which the candidate differs by `alone_latency` and
@@ -68,11 +73,15 @@ class Scene:
     percents: tuple[int, ...] = PERCENTS
     failing: float = 0.01
     repeats: Literal["", "any", "failed"] = ""
+    named: Literal["pair_id", "key"] = "pair_id"
     heavy: float = 0.0
+    heavy_keys: int = 1
     lag: float = 0.0
     late_arm: Literal["baseline", "candidate"] = "candidate"
+    wavering: bool = False
     rare: int = 0
     rare_times: float = 1.0
+    rare_arm: Literal["baseline", "candidate", "both"] = "candidate"
     revenue: float = 1.0
     stale: float = 1.0
     alone: float = 0.0
@@ -88,6 +97,12 @@ class Traffic:
     percent: NDArray[np.int64]
     columns: Columns
     keys: NDArray[np.int64] | None
+
+    def reported(self, scene: Scene) -> Floats:
+        """When each report comes in."""
+        late = self.columns.candidate == (scene.late_arm == "candidate")
+        wave = 1 + np.sin(self.times * (2 * np.pi / 240)) if scene.wavering else 1.0
+        return self.times + np.where(late, scene.lag * wave, 0.0)
 
 
 def shadow(scene: Scene, rng: np.random.Generator) -> Measurements:
@@ -113,8 +128,10 @@ def traffic(scene: Scene, rng: np.random.Generator) -> Traffic:
         candidate = rng.random(KEYS)[keys] < percent / 100
     elif scene.heavy:
         heavy = rng.random(count) < scene.heavy
-        keys = np.where(heavy, 0, np.arange(1, count + 1))
-        candidate = np.where(heavy, rng.random(), rng.random(count)) < percent / 100
+        which = rng.integers(0, scene.heavy_keys, count)
+        keys = np.where(heavy, which, np.arange(count) + scene.heavy_keys)
+        drawn = rng.random(scene.heavy_keys)[which]
+        candidate = np.where(heavy, drawn, rng.random(count)) < percent / 100
     else:
         candidate = rng.random(count) < percent / 100
     measured = _answers(scene, times, rng, keys if scene.sticky else None)
@@ -140,7 +157,8 @@ def traffic(scene: Scene, rng: np.random.Generator) -> Traffic:
         measured.spend,
     )
     if scene.rare:
-        large = worse & (rng.random(len(times)) < 1 / scene.rare)
+        whose = {"baseline": ~candidate, "candidate": worse, "both": np.ones_like(candidate)}
+        large = whose[scene.rare_arm] & (rng.random(len(times)) < 1 / scene.rare)
         measured = replace(
             measured, cost=np.where(large, MEAN_COST * scene.rare_times, measured.cost)
         )

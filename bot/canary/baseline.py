@@ -338,15 +338,19 @@ class Arms:
 
 
 class RhythmState(StrictValue):
-    """A saved rhythm; seconds."""
+    """A saved rhythm; seconds. `lately` remembers less than `recent`; `second`: next to longest."""
 
     gaps: int = 0
     mean: float = 0.0
     recent: float = 0.0
+    lately: float = 0.0
     longest: float = 0.0
+    second: float = 0.0
 
 
 _REMEMBERED = 32
+_REMEMBERED_LATELY = 8
+"""Evening comes before 32 rare requests do."""
 UNUSUAL = 20
 """A silence of so many usual gaps is one: chance makes it once in e^20, if requests are rare."""
 
@@ -366,12 +370,17 @@ class Rhythm:
             gaps=gaps,
             mean=was.mean + (gap - was.mean) / gaps,
             recent=was.recent + (gap - was.recent) / min(gaps, _REMEMBERED),
+            lately=was.lately + (gap - was.lately) / min(gaps, _REMEMBERED_LATELY),
             longest=max(was.longest, gap),
+            second=max(was.second, min(was.longest, gap)),
         )
 
     def unusual(self, frozen: FrozenBaseline | None = None) -> float:
-        """How long a silence is unusual, seconds; `frozen`: what the shadow knew before."""
-        usual = max(self.state.mean, self.state.recent)
-        if frozen is None:
-            return UNUSUAL * usual
-        return max(UNUSUAL * max(usual, frozen.gap or 0.0), 1.5 * (frozen.longest_gap or 0.0))
+        """How long a silence is unusual, seconds; `frozen`: what the shadow knew before.
+
+        Silences that were seen twice are usual; a single one may have been our own absence.
+        """
+        usual, longest = max(self.state.mean, self.state.recent, self.state.lately), 0.0
+        if frozen is not None:
+            usual, longest = max(usual, frozen.gap or 0.0), frozen.longest_gap or 0.0
+        return max(UNUSUAL * usual, 1.5 * max(self.state.second, longest))

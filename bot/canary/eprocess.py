@@ -362,8 +362,8 @@ _SURE = 2.0
 _BEYOND_DOUBT = 3.0
 """Standard errors: people are told."""
 _MATTERS = 1.2
-_AT_FIRST = 1.5
-"""Of events, before anything is known: the first may be one call that was tried again."""
+_AT_FIRST, _EVENTS_WEIGH = 2.0, 6.0
+"""Of events, before they show it: the first may be one call that was tried again."""
 _PRIOR = 12.0
 """So many draws does it weigh that events which come together are one draw."""
 
@@ -481,9 +481,11 @@ class DesignEffect:
                 self._carry(number + 1, *total)
 
     def _learnt(self) -> float:
-        if self._events and self._levels[0].pairs < _FEWEST_BATCHES:
-            return _AT_FIRST
-        return max([1.0, *(self._of(level) for level in self._levels)])
+        least = 1.0
+        if self._events:
+            seen = self._levels[0].happened / _UNIT
+            least = (_EVENTS_WEIGH * _AT_FIRST + seen) / (_EVENTS_WEIGH + seen)
+        return max([least, *(self._of(level) for level in self._levels)])
 
     def _of(self, level: _Level) -> float:
         if level.pairs < _FEWEST_BATCHES or self._own == 0:

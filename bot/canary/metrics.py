@@ -145,8 +145,14 @@ class Comparison(ABC):
         del measured
         return np.zeros((0, len(RARER)), dtype=np.int64)
 
-    def worse(self, columns: Columns) -> Gain:
-        """Evidence that the candidate is worse than tolerated."""
+    def worse(self, columns: Columns, repeated: Floats | None = None) -> Gain:
+        """Evidence that the candidate is worse than tolerated.
+
+        Args:
+            columns: of a ramp.
+            repeated: the design effect of the split known before each row; None: 1.
+        """
+        del repeated
         return self._ramped(columns, self.tolerance, 1)
 
     def within(self, columns: Columns) -> Gain:
@@ -568,14 +574,27 @@ class Failures(EventComparison):
         """Tell which requests failed."""
         return np.asarray(measured.error == 1, np.bool_)
 
-    def worse(self, columns: Columns) -> Gain:
-        """Evidence that the odds of a failure are worse; where some are tolerated, the rate."""
+    def happened(self, measured: Measurements) -> Floats:
+        """Tell where the rarer outcome is: only its clusters tell, the usual one is everywhere."""
+        rarer = 1.0 if self.usual <= 0.5 else 0.0
+        return np.asarray(measured.error == rarer, np.float64)
+
+    def worse(self, columns: Columns, repeated: Floats | None = None) -> Gain:
+        """Evidence that the odds of a failure are worse; where some are tolerated, the rate.
+
+        What usually happens repeats as requests do, though what is rare may not: its part counts
+        for so much less.
+        """
         if self.tolerance.ratio != 1:
-            return super().worse(columns)
+            return super().worse(columns, repeated)
         rows = np.flatnonzero(self.seen(columns.measured))
         found = columns.at(rows)
         failed = self.bad(found.measured, 1.0)
-        return Gain(rows, odds_ticks(found.pi, found.candidate, failed, self.usual), found.counts)
+        increments = odds_ticks(found.pi, found.candidate, failed, self.usual)
+        if repeated is not None:
+            less = np.where(failed == (self.usual <= 0.5), 1.0, repeated[rows])
+            increments = np.floor(increments / less[:, None]).astype(np.int64)
+        return Gain(rows, increments, found.counts)
 
     def within(self, columns: Columns) -> Gain:
         """Evidence that the rarer outcome, failure or success, is within the margin."""

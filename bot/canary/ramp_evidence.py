@@ -238,11 +238,17 @@ class Metered:
         """Whether that is enough."""
         return self.proof >= self.within.limit
 
-    def take(self, columns: Columns, *, within: bool = True) -> int | None:
-        """Take in a ramp's rows; tells the one at which it became too bad."""
+    def take(self, columns: Columns, repeated: Floats, *, within: bool = True) -> int | None:
+        """Take in a ramp's rows; tells the one at which it became too bad.
+
+        Args:
+            columns: the rows.
+            repeated: the design effect of the split known before each of them.
+            within: whether to gather evidence for a promotion.
+        """
         happened = self.comparison.happened(columns.measured)
         known = design_effects(self.effect, happened, columns)
-        gain = self.comparison.worse(columns)
+        gain = self.comparison.worse(columns, repeated)
         row = self.worse.add(gain.increments, gain.counts, known[gain.rows])
         if within:
             proof = self.comparison.within(columns)
@@ -285,6 +291,21 @@ def design_effects(effect: DesignEffect, happened: Floats, columns: Columns) -> 
     if columns.counts is None:
         return effect.add(happened, lean)
     return np.full(len(columns), effect.add_reading(happened, lean, columns.counts))
+
+
+_TRIES = 4.0
+"""So often a call is assumed to be tried, until it would have shown that it is not."""
+_TRIES_WEIGH = 6400
+"""Requests."""
+
+
+def _assumed(before: int, split: Columns) -> Floats:
+    """The design effect that a split is held to before it is learnt; nobody is in haste there."""
+    seen = np.full(len(split), float(before))
+    if split.counts is None:
+        seen += np.arange(len(split))
+    effect: Floats = (_TRIES_WEIGH * _TRIES + seen) / (_TRIES_WEIGH + seen)
+    return effect
 
 
 def metered(comparison: Comparison, copies: int = 1) -> Metered:
@@ -475,11 +496,14 @@ class RampEvidence:
         split = columns.at(rows)
         increments = event_ticks(split.pi, split.candidate, 0.0, two_sided())
         known = design_effects(self.effect, np.ones(len(split)), split)
-        row = self.sample_ratio.add(increments, split.counts, known)
+        careful = np.maximum(known, _assumed(self.sample_ratio.n, split))
+        row = self.sample_ratio.add(increments, split.counts, careful)
         if row is not None:
             crossed[SAMPLE_RATIO] = int(rows[row])
+        repeated = np.ones(len(columns))
+        repeated[rows] = known
         for name, metric in self.metrics.items():
-            row = metric.take(columns, within=not self._only_breaches)
+            row = metric.take(columns, repeated, within=not self._only_breaches)
             if row is not None:
                 crossed[name] = row
         return crossed

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from bot.canary.eprocess import (
     BETS,
     TICK,
+    DesignEffect,
     EProcess,
     EProcessState,
     event_ticks,
@@ -198,3 +199,12 @@ def test_days_of_counts_at_once_are_summed_without_a_wrapped_digit() -> None:
     assert watched.add(-one, np.array([20_000_000])) is None
     assert watched.log_e == 0
     assert watched.crossed
+
+
+def test_events_are_taken_for_repeats_until_they_show_that_they_are_none() -> None:
+    effect = DesignEffect(events=True)
+    assert effect.now == 2
+    happened = (np.arange(64 * 40) % 32 == 0).astype(float)
+    known = effect.add(happened, happened * np.where(np.arange(64 * 40) % 64 == 0, 0.5, -0.5))
+    assert (np.diff(known) <= 0).all()
+    assert 1 < effect.now < 1.2

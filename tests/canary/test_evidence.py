@@ -169,6 +169,15 @@ def test_one_call_that_is_observed_again_and_again_is_noticed_and_rolls_nothing_
     assert told == 10
 
 
+def test_calls_tried_four_times_are_no_wrong_split_before_that_could_be_learnt() -> None:
+    crossed = 0
+    for seed in range(60):
+        columns = ramp_columns(200, np.random.default_rng(seed), percent=5)
+        evidence = RampEvidence(policy(), FROZEN, only_breaches=True)
+        crossed += "sample_ratio" in evidence.add(columns.at(np.repeat(np.arange(200), 4)))
+    assert crossed == 0
+
+
 def test_rare_large_costs_are_found_however_large_the_usual_ones_are() -> None:
     rng = np.random.default_rng(12)
     columns = ramp_columns(12_000, rng, percent=25)

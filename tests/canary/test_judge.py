@@ -208,6 +208,23 @@ def test_silence_is_judged_by_the_rhythm_of_the_traffic() -> None:
         assert isinstance(verdict, Breach) == silent
 
 
+def test_a_silence_seen_twice_is_usual_and_a_single_one_is_not() -> None:
+    rhythm = Rhythm()
+    for gap in [1.0, 7200.0, *[1.0] * 400]:
+        rhythm.add(gap)
+    assert rhythm.unusual() < 1800
+    for gap in [3600.0, *[1.0] * 400]:
+        rhythm.add(gap)
+    assert rhythm.unusual() == 5400
+
+
+def test_an_evening_is_followed_within_a_few_requests() -> None:
+    rhythm = Rhythm()
+    for gap in [60.0] * 1000 + [600.0] * 8:
+        rhythm.add(gap)
+    assert rhythm.unusual() > 20 * 300
+
+
 def test_a_night_that_the_shadow_saw_is_no_silence() -> None:
     night = FROZEN.model_copy(update={"gap": 0.5, "longest_gap": 8 * 3600.0})
     rhythm = Rhythm()

@@ -86,6 +86,19 @@ def test_evidence_for_promotion_is_measured_from_the_margin(name: str) -> None:
     assert better.increments.sum() > 0
 
 
+@pytest.mark.parametrize("usually_fails", [False, True])
+def test_what_usually_happens_counts_for_less_where_requests_repeat(usually_fails: bool) -> None:
+    shadow = FROZEN.model_copy(update={"error_rate": 0.9 if usually_fails else 0.1})
+    compared = comparisons(policy(metrics=only("error", tolerance=0)), shadow)["error"]
+    measured = measurements(2, error=np.array([0.0, 1.0]))
+    columns = Columns(np.array([True, True]), np.full(2, 0.5), measured)
+    once = compared.worse(columns).increments * TICK
+    thrice = compared.worse(columns, np.full(2, 3.0)).increments * TICK
+    usual = int(usually_fails)
+    assert thrice[usual] == pytest.approx(once[usual] / 3)
+    assert thrice[1 - usual] == pytest.approx(once[1 - usual])
+
+
 def test_roas_tolerates_so_much_less_revenue() -> None:
     spend, revenue = np.full(COUNT, 1.0), np.full(COUNT, FROZEN.roas.ratio * 0.9)  # type: ignore[union-attr]
     measured = measurements(COUNT, revenue=revenue, spend=spend)
