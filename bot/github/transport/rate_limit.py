@@ -90,9 +90,9 @@ class Urgency(NamedTuple):
 RECOVERY = Urgency(minute=0.88, hour=0.95, gives_way=False)
 TELLING = Urgency(minute=0.6, hour=0.85)
 OTHERS = Urgency(minute=0.55, hour=0.7)
-OUTSIDERS = Urgency(minute=0.33, hour=0.35)
+OUTSIDERS = Urgency(minute=0.33, hour=0.35, gives_way=False)
 _IN_ALL, _LEFT_TO_OTHERS = 0.96, 0.2
-"""The share of a minute that is ever used; and what all but recoveries and outsiders may have of it
+"""The share of a minute that is ever used; and what people's other wishes may have of it
 however much is being recovered: what goes on for hours, such as reverts that wait for their checks,
 must not silence the bot."""
 
@@ -162,11 +162,8 @@ class Paced:
             return until(urgency.hour, _amount)
         if not urgency.gives_way:
             return until(urgency.minute, _amount)
-        giving_way = until(urgency.minute, _with_as_much_recovery)
-        if urgency is OUTSIDERS:
-            return giving_way
         at_last = max(until(_IN_ALL, _amount), until(_LEFT_TO_OTHERS, _others))
-        return min(giving_way, at_last)
+        return min(until(urgency.minute, _with_as_much_recovery), at_last)
 
 
 def _amount(sent: _Sent) -> int:
