@@ -99,7 +99,7 @@ class DeliverySender:
             if "installation" not in payload:
                 node = node_id("Installation", installation.id)
                 payload = payload | {"installation": {"id": installation.id, "node_id": node}}
-            body = json.dumps(payload).encode()
+            body = _as_sent(payload)
             if len(body) > LARGEST_PAYLOAD:
                 continue  # GitHub does not send these at all
             fault = self._fault_of(event)
@@ -281,3 +281,10 @@ def _subscribed(installation: FakeInstallation, event: str) -> bool:
 def signature(secret: str, payload: bytes, algorithm: str = "sha256") -> str:
     """The value of `X-Hub-Signature-256` (with sha1: of `X-Hub-Signature`) for a payload."""
     return f"{algorithm}={hmac.new(secret.encode(), payload, algorithm).hexdigest()}"
+
+
+def _as_sent(payload: object) -> bytes:
+    """The body as GitHub writes it: compact, and characters as they are."""
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
+    # Half a character has no bytes of its own.
+    return text.encode("utf-8", "backslashreplace")

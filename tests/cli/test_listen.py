@@ -118,7 +118,8 @@ async def test_a_relay_is_read_and_what_it_forges_is_refused(unreachable: Shop, 
             await relay.pass_on(forged)
             await listen.says("issue_comment forged: 40[13]")
             app.webhook_url = relay.url
-            answer = await shop.says(number, "/revert because totals are zero")
+            answer = await shop.says(number, "/revert because totals are zero ☠")
+            await listen.says(r"issue_comment \S+: 202")
             assert await answer.reaction() == "+1"
     finally:
         await relay.stop()
