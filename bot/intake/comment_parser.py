@@ -247,6 +247,8 @@ def parse(body: str, here: CommentPlace) -> list[Command | Mistake]:
         here: The repository the comment stands in; a target elsewhere is a mistake.
     """
     found: list[Command | Mistake] = []
+    # Half a character, which JSON can hold, is none that could be stored or shown.
+    body = body.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     for line in typed_lines(body) if may_command(body) else ():
         if not line.text.startswith("/"):
             continue

@@ -8,6 +8,7 @@ https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webh
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -313,8 +314,10 @@ def _decoded(kind: str, body: bytes) -> Any:
             return from_json(body)
     named = {"content-type": kind, "x-github-event": "", "x-github-delivery": ""}
     try:
-        return Event.from_http(named, body).data
-    except (BadRequest, LookupError, RecursionError) as error:
+        read = Event.from_http(named, body).data
+        # Of half a character nothing is left that could not be stored or shown.
+        return from_json(json.dumps(read, ensure_ascii=False).encode("utf-8", "replace"))
+    except (BadRequest, LookupError, RecursionError, ValueError) as error:
         raise DeliveryRefused(400, _UNREADABLE) from error
 
 

@@ -11,7 +11,11 @@ import pytest
 from benchmarks.fuzzing.entrances import ENTRANCES
 from benchmarks.fuzzing.over_http import at_the_port, drawn, target
 from benchmarks.fuzzing.pure import read_pure
+from bot.command_arguments import CommentPlace
+from bot.intake.comment_parser import Command, parse
+from bot.intake.webhooks import _decoded
 from bot.records.tables.columns import from_rfc3339, rfc3339
+from bot.triggers import BisectRequest
 from tests.shop import API_TOKEN, Shop
 
 SAMPLE = 400
@@ -67,3 +71,16 @@ async def test_an_alert_of_the_year_one_is_followed_like_any_other(shop: Shop) -
                 assert answer.status == 202, await answer.text()
     [issue] = await shop.eventually(shop.incidents)
     assert "Errors" in issue["title"]
+
+
+def test_half_a_character_in_a_command_is_read_as_one_that_nobody_knows() -> None:
+    here = CommentPlace("acme/app", "https://github.com/acme/app", 7)
+    [found] = parse("/bisect ..mai\ud800n check unit", here)
+    assert isinstance(found, Command)
+    assert isinstance(found.request, BisectRequest)
+    assert found.request.bad == "mai\ufffdn"
+
+
+def test_half_a_character_in_a_delivery_stops_no_reader() -> None:
+    read = _decoded("application/json", rb'{"a": ["\ud800", "\ud83d\ude42"], "\udfff": 1}')
+    assert read == {"a": ["?", "\U0001f642"], "?": 1}
