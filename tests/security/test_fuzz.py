@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from benchmarks.fuzzing.entrances import ENTRANCES
-from benchmarks.fuzzing.over_http import at_the_port, drawn, target
+from benchmarks.fuzzing.entrances import ENTRANCES, Input
+from benchmarks.fuzzing.over_http import at_the_port, drawn, from_a_repository, target
 from benchmarks.fuzzing.pure import read_pure
 from bot.command_arguments import CommentPlace
 from bot.intake.comment_parser import Command, parse
@@ -84,3 +87,16 @@ def test_half_a_character_in_a_command_is_read_as_one_that_nobody_knows() -> Non
 def test_half_a_character_in_a_delivery_stops_no_reader() -> None:
     read = _decoded("application/json", rb'{"a": ["\ud800", "\ud83d\ude42"], "\udfff": 1}')
     assert read == {"a": ["?", "\U0001f642"], "?": 1}
+
+
+async def test_annotations_that_are_no_list_are_no_answer_of_githubs() -> None:
+    run = {"id": 1, "run_attempt": 1, "status": "completed", "conclusion": "failure",
+           "event": "workflow_dispatch", "head_sha": "a" * 40}  # fmt: skip
+    body = json.dumps({"run": run, "jobs": [], "annotations": 0}).encode()
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    )
+    passed = await from_a_repository(
+        "trial-results", [Input("run", body)], signed=True, with_seed=1, key=key.decode()
+    )
+    assert passed.findings == []

@@ -26,6 +26,7 @@ from bot.github.errors import (
     RateLimited,
     Unavailable,
     Unprocessable,
+    Unreadable,
 )
 from bot.github.releases import Lacking
 from bot.github.transport.auth import Clock, Credentials
@@ -220,11 +221,17 @@ class Channel:
             query: parameters beside the size of a page.
             is_sized: whether the route knows `per_page`: then a page has 100 entries.
             params: what stands in the route's braces.
+
+        Raises:
+            Unreadable: what GitHub answered is no list.
         """
         size: dict[str, str | int] = {"per_page": 100} if is_sized else {}
         call, url = self._call("GET", route, params, query={**size, **(query or {})})
-        async for item in call.getiter(url, None, iterable_key=key):
-            yield item
+        try:
+            async for item in call.getiter(url, None, iterable_key=key):
+                yield item
+        except TypeError as error:
+            raise Unreadable(f"GitHub's answer to {route} is no list", route=route) from error
 
     async def post(
         self,
