@@ -17,6 +17,7 @@ from bot import markdown
 from bot.config import CONFIG_PATH, Config
 from bot.config_versions import ConfigVersion
 from bot.github.calls.checks import Button, CheckReport
+from bot.github.calls.ensure import LOOKS, ONE_LOOK
 from bot.github.client import RepositoryClient
 from bot.github.errors import Forbidden, NotFound, Unprocessable, by_itself
 from bot.github.models import FILES_LISTED, PullRequest
@@ -225,13 +226,16 @@ async def verdict_at(
     return verdict.model_copy(update={"summary": f"{note}\n\n{verdict.summary}"})
 
 
-async def report_verdict(client: RepositoryClient, head: str, verdict: ConfigVerdict) -> None:
+async def report_verdict(
+    client: RepositoryClient, head: str, verdict: ConfigVerdict, *, is_first: bool = False
+) -> None:
     """Ensure the check-run that says so on a commit.
 
     Args:
         client: the repository.
         head: the commit that was judged.
         verdict: what to say.
+        is_first: whether nobody has begun to judge this commit before.
 
     Raises:
         GitHubError: GitHub could not be read or told.
@@ -248,6 +252,7 @@ async def report_verdict(client: RepositoryClient, head: str, verdict: ConfigVer
             buttons=(_APPROVE,) if verdict.asks else (),
         ),
         look_first=True,
+        looks=ONE_LOOK if is_first else LOOKS,
     )
 
 
@@ -335,7 +340,7 @@ class ConfigWatch:
                 approved=approved,
                 no_counters=self._no_counters(),
             )
-            await report_verdict(client, sha, verdict)
+            await report_verdict(client, sha, verdict, is_first=known.config_at is None)
         # Whoever may not even push a branch here is no reason to call a Founder.
         if verdict is not None and verdict.asks and not pull.is_from_fork:
             await self._ask(here, pull, verdict)

@@ -441,7 +441,7 @@ async def open_proposal(client: RepositoryClient, text: str) -> PullRequest:
         ),
         # One that was closed or merged before, and whose branch is gone, is none of this.
         commit=sha,
-        look_first=True,
+        look_first=ours is not None,
     )
 
 

@@ -136,7 +136,14 @@ def _review(scratch: Scratch) -> None:
 
 
 def _pull_requests_only(scratch: Scratch) -> None:
-    rules = [{"type": "pull_request", "parameters": {"required_approving_review_count": 0}}]
+    parameters = {
+        "required_approving_review_count": 0,
+        "dismiss_stale_reviews_on_push": False,
+        "require_code_owner_review": False,
+        "require_last_push_approval": False,
+        "required_review_thread_resolution": False,
+    }
+    rules = [{"type": "pull_request", "parameters": parameters}]
     scratch.shop.github.add_ruleset(scratch.repository, "Pull requests", rules)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from bot.github.calls.app import Ourselves
-from bot.github.calls.ensure import ensure, result_of_run, result_of_status
+from bot.github.calls.ensure import LOOKS, ensure, result_of_run, result_of_status
 from bot.github.markers import CHECK_TEXT_LIMIT, byte_size, cut, cut_title
 from bot.github.models import (
     Annotation,
@@ -169,7 +169,14 @@ class Checks:
         return min((each for each in moments if each is not None), default=None)
 
     async def ensure_check_run(
-        self, *, head_sha: str, name: str, external_id: str, report: CheckReport, look_first: bool
+        self,
+        *,
+        head_sha: str,
+        name: str,
+        external_id: str,
+        report: CheckReport,
+        look_first: bool,
+        looks: tuple[float, ...] = LOOKS,
     ) -> CheckRun:
         """Put our check-run on `head_sha`, unless one with this `external_id` is there.
 
@@ -181,6 +188,7 @@ class Checks:
             external_id: What makes it this one: the run's id.
             report: What it says.
             look_first: Whether this step may already have run.
+            looks: See `ensure`.
         """
 
         async def look() -> CheckRun | None:
@@ -199,7 +207,11 @@ class Checks:
             return CheckRun.model_validate(await self._channel.post(RUNS, body | report.body()))
 
         return await ensure(
-            look=look, create=create, look_first=look_first, sleep=self._channel.around.sleep
+            look=look,
+            create=create,
+            look_first=look_first,
+            sleep=self._channel.around.sleep,
+            looks=looks,
         )
 
     async def update(self, run_id: int, report: CheckReport) -> CheckRun:
@@ -220,6 +232,7 @@ class Checks:
         external_id: str,
         report: CheckReport,
         look_first: bool,
+        looks: tuple[float, ...] = LOOKS,
     ) -> int:
         """Have our check-run on `head_sha` say this, and give its id: made, else updated.
 
@@ -230,6 +243,7 @@ class Checks:
             external_id: What makes it this one.
             report: What it says from now on.
             look_first: Whether it may be there already.
+            looks: See `ensure`.
         """
         if known is None:
             run = await self.ensure_check_run(
@@ -238,6 +252,7 @@ class Checks:
                 external_id=external_id,
                 report=report,
                 look_first=look_first,
+                looks=looks,
             )
             if not look_first:
                 return run.id

@@ -94,6 +94,9 @@ T = TypeVar("T")
 LOOKS = (0.0, 1.0, 3.0)
 """Seconds before each look: GitHub's lists may lag behind its writes."""
 
+ONE_LOOK = (0.0,)
+"""Where it cannot have been written just now, but perhaps by somebody else."""
+
 TRIES = 3
 
 
