@@ -87,11 +87,11 @@ class Urgency(NamedTuple):
     gives_way: bool = True
 
 
-RECOVERY = Urgency(minute=0.88, hour=0.95, gives_way=False)
-TELLING = Urgency(minute=0.6, hour=0.85)
-OTHERS = Urgency(minute=0.55, hour=0.7)
+RECOVERY = Urgency(minute=0.92, hour=0.95, gives_way=False)
+TELLING = Urgency(minute=0.5, hour=0.85)
+OTHERS = Urgency(minute=0.45, hour=0.7)
 OUTSIDERS = Urgency(minute=0.33, hour=0.35, gives_way=False)
-_IN_ALL, _LEFT_TO_OTHERS = 0.96, 0.2
+_IN_ALL, _LEFT_TO_OTHERS = 0.98, 0.2
 """The share of a minute that is ever used; and what people's other wishes may have of it
 however much is being recovered: what goes on for hours, such as reverts that wait for their checks,
 must not silence the bot."""
