@@ -417,8 +417,13 @@ class Rehearsal:
 
     async def _cancel(self) -> None:
         self._scratch.patience = min(self._scratch.patience, _CANCELLED_S)
-        for number in [*self._scratch.unanswered]:
-            await self._scratch.ask(number, "/cancel")
+        for number, comment in (await self._scratch.asked()).items():
+            try:
+                await self._scratch.ask(number, "/cancel")
+            except StepRefused as refusal:
+                self._say(f"clean up: {refusal}")
+            # Heard late it would begin, or go on, when all else is put back.
+            await self._scratch.answered(comment, number)
 
     async def _unpause(self) -> None:
         if self._is_paused:

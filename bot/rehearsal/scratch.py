@@ -76,6 +76,7 @@ class ScratchRepository:
         self._reported = set[str]()
         self.by_hand = False
         self.unanswered: dict[int, int] = {}
+        self._posting: set[asyncio.Task[int]] = set()
         self.merged: dict[str, Any] = {}
 
     # --- changes ---
@@ -250,11 +251,10 @@ class ScratchRepository:
         Raises:
             StepRefused: the bot refuses, or asks what nobody here answers; in its words.
         """
-        posted = await self.person.must(
-            "POST", f"issues/{number}/comments", {"body": words}, status=201
-        )
-        comment, began, asked = int(posted["id"]), time.monotonic(), 0
-        self.unanswered[number] = comment
+        posting = asyncio.create_task(self._post(number, words))
+        self._posting.add(posting)
+        posting.add_done_callback(self._posting.discard)
+        comment, began, asked = await asyncio.shield(posting), time.monotonic(), 0
         is_heard = False
         while time.monotonic() - began < self.patience:
             ours = await self._reactions(comment)
@@ -287,6 +287,33 @@ class ScratchRepository:
             raise StepRefused(f"{where}: no end within {self.patience:g} s.", more)
         why = "Run `playbooks doctor`: does GitHub reach the bot?"
         raise StepRefused(f"{where}: no reaction within {self.patience:g} s.", why)
+
+    async def _post(self, number: int, words: str) -> int:
+        body = {"body": words}
+        posted = await self.person.must("POST", f"issues/{number}/comments", body, status=201)
+        self.unanswered[number] = int(posted["id"])
+        return self.unanswered[number]
+
+    async def asked(self) -> dict[int, int]:
+        """Give the commands without an answer by where they are, also one just being posted."""
+        await asyncio.gather(*self._posting, return_exceptions=True)
+        return dict(self.unanswered)
+
+    async def answered(self, comment: int, number: int) -> None:
+        """Wait until the bot has answered a command.
+
+        Args:
+            comment: the command's comment.
+            number: the issue or pull request that it is on.
+
+        Raises:
+            StepRefused: it does not within the patience there is.
+        """
+
+        async def look() -> bool:
+            return bool(await self._reactions(comment) & {"+1", "confused"})
+
+        await self.until(look, f"the end of what was asked on #{number}")
 
     async def _reactions(self, comment: int) -> set[str]:
         given = await self.person.must("GET", f"issues/comments/{comment}/reactions")

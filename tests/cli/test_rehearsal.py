@@ -238,6 +238,24 @@ async def test_stopped_in_between_it_cleans_up(scratch: Scratch) -> None:
     assert await scratch.left() == before
 
 
+async def test_stopped_while_a_command_is_being_posted_it_cleans_up_after_that_too(
+    scratch: Scratch,
+) -> None:
+    before, name = await scratch.left(), scratch.name
+    program = await Typed.run("rehearse", name, "--again", name, "--every", "0.2",
+                              **scratch.environment)  # fmt: skip
+    try:
+        with scratch.shop.holding_back(f"{name}/issues/3/comments$", method="POST", times=1) as put:
+            await scratch.shop.eventually(put)
+            program.process.send_signal(signal.SIGINT)
+            await program.says(r"cleaning up")
+            await asyncio.sleep(0.5)
+        assert await program.ends() == 1, program.said
+    finally:
+        await program.close()
+    assert await scratch.left() == before
+
+
 async def test_a_repository_that_was_not_made_for_it_is_not_touched(scratch: Scratch) -> None:
     await scratch.person.push("main", {"src/app.py": "1\n"}, "Work")
     before = await scratch.left()
