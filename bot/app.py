@@ -108,6 +108,8 @@ RUN = "trigger"
 SETTLE = "settle"
 """The one kind of durable execution: a Trigger, from receipt to answer."""
 
+PAGE_S = 5.0
+"""How long a page or a caller waits for GitHub."""
 _LAST_ANSWERS_S = 5.0
 """Seconds that answers under way get at a stop: `docker stop` kills after ten."""
 
@@ -623,12 +625,16 @@ class Bot:
     # --- what the parts call ---
 
     def _at_once(self, ask: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        """The same for pages: nobody waits for a GitHub that is known not to answer."""
+        """The same for pages: nobody waits for a GitHub that does not answer, or for its limits."""
 
         async def asked(*given: P.args, **named: P.kwargs) -> T:
             if self.github.is_silent:
                 raise Unavailable("GitHub does not answer")
-            return await ask(*given, **named)
+            try:
+                async with asyncio.timeout(PAGE_S):
+                    return await ask(*given, **named)
+            except TimeoutError as late:
+                raise Unavailable("GitHub does not answer soon enough") from late
 
         return asked
 
@@ -643,10 +649,12 @@ class Bot:
 
     async def _workflow_policy(self, repository: Repository) -> WorkflowPolicy:
         try:
-            about = await self.github.repository(repository, playbook="api").about()
-            config = await self._config_in_force(repository)
-        except (Passing, GitHubError) as fault:
-            raise put_off(f"GitHub does not tell of {repository.full_name}: {fault}") from fault
+            async with asyncio.timeout(PAGE_S):
+                about = await self.github.repository(repository, playbook="api").about()
+                config = await self._config_in_force(repository)
+        except (Passing, GitHubError, TimeoutError) as fault:
+            why = str(fault) or "it does not answer soon enough"
+            raise put_off(f"GitHub does not tell of {repository.full_name}: {why}") from fault
         return WorkflowPolicy(about.default_branch, config.callers.workflows)
 
     async def _look_at_budgets(self, repository: Repository, config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.config import CONFIG_PATH, LARGEST_CONFIG, PROTECTED, Config
 from bot.config_versions import NO_FILE, ConfigVersion, read_version
+from bot.errors import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.limits import Founder
 from bot.records import sensitive_config
@@ -24,6 +26,9 @@ from bot.triggers import Repository, Value
 
 KNOWN_FOR = timedelta(seconds=30)
 """How long an answer is used without asking GitHub again; a push is heard at once."""
+
+SOON_S = 0.5
+"""How long whoever wants an answer at once waits for GitHub."""
 
 A_LINK = (
     f"{CONFIG_PATH} is a symbolic link. It has to be a file: behind a link the configuration could "
@@ -168,6 +173,7 @@ class ConfigInForce:
         self._last_good = last_good
         self._clock = clock
         self._known: LRUCache[int, tuple[datetime, InForce]] = LRUCache(1000)
+        self._last: LRUCache[int, Config] = LRUCache(1000)
         self._changes: Counter[int] = Counter()
         self._good: LRUCache[int, tuple[str, Config]] = LRUCache(1000)
 
@@ -197,10 +203,32 @@ class ConfigInForce:
         config = await self._good_one(repository, version)
         found = await self._approved(repository.id, config, now)
         found = found.model_copy(update={"fault": version.fault or None})
+        self._last[repository.id] = found.config
         # What changed while it was being read must not be kept as it was before.
         if self._changes[repository.id] == changes:
             self._known[repository.id] = (now, found)
         return found
+
+    async def soon(self, repository: Repository) -> InForce | None:
+        """The same for whoever wants an answer at once.
+
+        None where GitHub does not tell at once; whether it is away, or its limits are used up, and
+        there are minutes in which even recoveries wait for those.
+        """
+        reading = asyncio.ensure_future(self.of(repository))
+        # It is not stopped: whoever asks next has the use of it.
+        done, _ = await asyncio.wait([reading], timeout=SOON_S)
+        if not done:
+            reading.add_done_callback(lambda late: late.cancelled() or late.exception())
+            return None
+        try:
+            return reading.result()
+        except Passing:
+            return None
+
+    def read_last(self, repository_id: int) -> Config | None:
+        """Give what was read last, however long ago; None: nothing yet."""
+        return self._last.get(repository_id)
 
     async def _good_one(self, repository: Repository, version: ConfigVersion) -> Config:
         """This version, or the last good one before it; looked for once for each bad one."""

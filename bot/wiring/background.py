@@ -167,8 +167,8 @@ class Mirrors:
         if not mirror.path.exists():
             return Config()
         try:
-            about = await self._github.repository(repository, playbook="api").about()
-            head = await mirror.branch_head(about.default_branch)
+            client = self._github.repository(repository, playbook="api")
+            head = await mirror.branch_head(await client.default_branch())
             config, _ = await mirror.read(lambda git: read_config(git, head))
         except (GitError, GitHubError):
             return Config()

@@ -135,8 +135,10 @@ class RequestWiring:
         """
         if isinstance(trigger.request, ASKED):
             await self._make_sure(trigger)
-        known = await self.mirrors.known_config(trigger.repository)
-        config = await self.config.settled(trigger.repository.id, known)
+        config = self.config.read_last(trigger.repository.id)
+        if config is None:
+            known = await self.mirrors.known_config(trigger.repository)
+            config = await self.config.settled(trigger.repository.id, known)
         await self._within_limits(trigger, config)
         run = await self.begin(trigger)
         place = first_place(trigger.request, run, config.artifacts.root)
@@ -156,10 +158,13 @@ class RequestWiring:
             raise DeclinedRequest(f"{decision.reason} {decision.remedy}")
 
     async def _make_sure(self, trigger: Trigger) -> None:
-        config = (await self.config.of(trigger.repository)).config
+        found = await self.config.soon(trigger.repository)
+        if found is None:
+            # The Run will say so.
+            return
         async with self.records.connect() as conn:
             try:
-                await make_sure(conn, trigger, config, no_counters=self.no_counters())
+                await make_sure(conn, trigger, found.config, no_counters=self.no_counters())
             except UnknownName as unknown:
                 raise DeclinedRequest(
                     f"{unknown.reason} {unknown.remedy}", unknown.field

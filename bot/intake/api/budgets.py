@@ -13,13 +13,13 @@ from aiohttp import web
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.config import config_schema
+from bot.config import Config, config_schema
 from bot.intake.api.models import WHICH_REPOSITORY, RepositoryName, identity_of
 from bot.intake.api.traffic import SelfWorkOf
 from bot.intake.http.auth import Callers, may_blame
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.openapi import Endpoint
-from bot.intake.http.problems import FieldProblem, HttpProblem
+from bot.intake.http.problems import FieldProblem, HttpProblem, put_off
 from bot.limits import BudgetLimit
 from bot.records.budgets import BudgetState, window_end
 from bot.records.lifecycle import IllegalMove
@@ -154,7 +154,8 @@ class SafetyApi:
         if body.attributed_to and (why := may_blame(token)):
             raise _wrong("pull_request" if body.pull_request else "commit", why)
         repository = await self._callers.repository(token, body.repository)
-        name, limit = await self._limit(request, repository)
+        config = await self._config_of(repository)
+        name, limit = _limit(request, config)
         if body.unit is not None and body.unit.lower() != limit.unit:
             raise _wrong("unit", f"this budget counts {limit.unit}; leave it out, or say so")
         try:
@@ -176,7 +177,7 @@ class SafetyApi:
                 )
         except IllegalMove as error:
             raise _wrong("Idempotency-Key", "a new key for a new report") from error
-        await self._look(repository, (await self._config.of(repository)).config)
+        await self._look(repository, config)
         balance = change.balance
         return as_json(
             SpendAnswer(
@@ -190,14 +191,21 @@ class SafetyApi:
             )
         )
 
-    async def _limit(self, request: web.Request, repository: Repository) -> tuple[str, BudgetLimit]:
-        known = (await self._config.of(repository)).config.budgets
-        name = request.match_info["name"]
-        if name in known:
-            return name, known[name]
-        allowed = ", ".join(sorted(known)) or "none is configured (`budgets` in playbooks.yml)"
-        shown = name if _NAME.fullmatch(name) else "that"
-        raise HttpProblem(HTTPStatus.NOT_FOUND, f"There is no budget {shown}. Allowed: {allowed}.")
+    async def _config_of(self, repository: Repository) -> Config:
+        found = await self._config.soon(repository)
+        config = self._config.read_last(repository.id) if found is None else found.config
+        if config is None:
+            raise put_off("GitHub does not tell what the budgets are")
+        return config
+
+
+def _limit(request: web.Request, config: Config) -> tuple[str, BudgetLimit]:
+    known, name = config.budgets, request.match_info["name"]
+    if name in known:
+        return name, known[name]
+    allowed = ", ".join(sorted(known)) or "none is configured (`budgets` in playbooks.yml)"
+    shown = name if _NAME.fullmatch(name) else "that"
+    raise HttpProblem(HTTPStatus.NOT_FOUND, f"There is no budget {shown}. Allowed: {allowed}.")
 
 
 def _wrong(field: str, allowed: str) -> HttpProblem:
