@@ -100,7 +100,28 @@ must not silence the bot."""
 class _Sent(NamedTuple):
     at: float
     amount: int
-    is_recovery: bool
+    recovery: int
+
+
+class _SentLately:
+    """What was sent within a window, the oldest first, and all of it together.
+
+    A minute may have 900 of them, and each request asks for their sum several times.
+    """
+
+    def __init__(self) -> None:
+        self.each: deque[_Sent] = deque()
+        self.in_all = _Sent(0.0, 0, 0)
+
+    def add(self, sent: _Sent) -> None:
+        self.each.append(sent)
+        _, amount, recovery = self.in_all
+        self.in_all = _Sent(0.0, amount + sent.amount, recovery + sent.recovery)
+
+    def forget(self, until: float) -> None:
+        while self.each and self.each[0].at <= until:
+            gone, (_, amount, recovery) = self.each.popleft(), self.in_all
+            self.in_all = _Sent(0.0, amount - gone.amount, recovery - gone.recovery)
 
 
 class _Window(NamedTuple):
@@ -119,7 +140,7 @@ class Paced:
 
     def __init__(self) -> None:
         """Nothing was sent yet."""
-        self._sent: dict[str, deque[_Sent]] = defaultdict(deque)
+        self._sent: dict[str, _SentLately] = defaultdict(_SentLately)
         self.part = 1.0
         """This replica's share (0 to 1)."""
 
@@ -135,7 +156,8 @@ class Paced:
         longest = max(self._wait(each, now, urgency) for each in windows)
         if longest <= 0:
             for each in windows:
-                self._sent[each.name].append(_Sent(now, each.amount, urgency is RECOVERY))
+                recovery = each.amount if urgency is RECOVERY else 0
+                self._sent[each.name].add(_Sent(now, each.amount, recovery))
         return longest
 
     def has_room(self, request: RequestCost, now: float, urgency: Urgency) -> bool:
@@ -145,13 +167,12 @@ class Paced:
     def _wait(self, window: _Window, now: float, urgency: Urgency) -> float:
         """Seconds until enough of what was sent is so long ago that it counts no more."""
         sent = self._sent[window.name]
-        while sent and sent[0].at <= now - window.seconds:
-            sent.popleft()
+        sent.forget(now - window.seconds)
 
         def until(share: float, weigh: Callable[[_Sent], int]) -> float:
             over, longest = window.amount - window.most * share * self.part, 0.0
-            over += sum(map(weigh, sent))
-            for each in sent:
+            over += weigh(sent.in_all)
+            for each in sent.each:
                 if over <= 0:
                     break
                 over -= weigh(each)
@@ -171,11 +192,11 @@ def _amount(sent: _Sent) -> int:
 
 
 def _with_as_much_recovery(sent: _Sent) -> int:
-    return sent.amount * (1 + sent.is_recovery)
+    return sent.amount + sent.recovery
 
 
 def _others(sent: _Sent) -> int:
-    return 0 if sent.is_recovery else sent.amount
+    return sent.amount - sent.recovery
 
 
 def _windows(request: RequestCost) -> list[_Window]:
