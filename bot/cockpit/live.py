@@ -2,8 +2,8 @@
 
 Events carry no content but a sentence for screen readers. A page that hears one asks for itself
 again, by the address and the rights it was made with, so that there is one way only by which
-anything is shown. Every event's id is a digest of what its receiver can see; whoever comes back
-with another id has missed something, and is told at once.
+anything is shown. Every event's id is a digest of what its receiver can see, and a page begins with
+one; whoever comes with another id has missed something, and is told at once.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -65,6 +65,10 @@ class Live:
         """The stream."""
         return (PageRoute("GET", "/events", self.stream, AccessRule.SIGNED_IN),)
 
+    def told(self, sight: Sight) -> str:
+        """Tell how far a page is that is made from now on: older than it, never newer."""
+        return _digest(self._visible(sight))
+
     async def close(self) -> None:
         """End every stream; the pages come back when there is a server again."""
         tasks = [*self._streams, *([self._looking] if self._looking else [])]
@@ -110,7 +114,7 @@ class Live:
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         marks = self._visible(sight)
-        known = visit.request.headers.get("Last-Event-ID", "")
+        known = visit.request.headers.get("Last-Event-ID") or visit.query.get("told", "")
         await response.write(b"retry: 3000\n\n")
         if known and known != _digest(marks):
             await _send(response, "changed", _digest(marks), {"say": []})

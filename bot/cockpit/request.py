@@ -58,6 +58,7 @@ class Visit:
         session: who asks; None: nobody who is logged in.
         sight: what they may see.
         form: what was sent.
+        told: what `Live` had to tell of what they may see when they came.
     """
 
     request: web.Request
@@ -68,6 +69,7 @@ class Visit:
     session: Session | None = None
     sight: Sight = NOTHING
     form: Mapping[str, str] = field(default_factory=dict)
+    told: str = ""
 
     @property
     def query(self) -> Mapping[str, str]:

@@ -194,6 +194,7 @@ class Cockpit:
             )
         if session is not None:
             visit.sight = await self._sight(session, needed=route.rule is AccessRule.SIGNED_IN)
+            visit.told = self._live.told(visit.sight)
         return await route.handler(visit)
 
     async def _session(self, visit: Visit) -> Session | None:

@@ -130,7 +130,7 @@ async def test_what_happens_while_the_page_is_renewed_is_announced_too_and_stays
         await route.fulfill(content_type="text/event-stream", body=f"retry: 600000\n\n{news}")
 
     await watch.page.route("**/ui/", slowly)
-    await watch.page.route("**/ui/events", three_at_once)
+    await watch.page.route("**/ui/events?*", three_at_once)
     await watch.page.reload()
     await expect(watch.page.locator("#news")).to_have_text("One is mitigated")
     await expect(watch.page.locator("#news")).to_have_text("Two is resolved")

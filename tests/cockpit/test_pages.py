@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
+from yarl import URL
 
 from bot.app import Bot
 from bot.cockpit.home import PER_PAGE
@@ -161,6 +162,26 @@ async def test_a_stream_that_comes_back_is_told_at_once_whether_it_missed_someth
     assert news["id"] != first["id"]
 
 
+async def test_what_changed_before_a_page_begins_to_listen_is_told_it_at_once(
+    arrives: Arrives, house: House
+) -> None:
+    alice = await arrives("alice")
+    await _event(alice, "")
+
+    async def stream() -> str:
+        page = (await alice.get("/ui/")).text
+        found = re.search(r'data-events="([^"]+)"', page)
+        assert found is not None
+        return unescape(found[1])
+
+    assert (await _event(alice, "", await stream()))["event"] == "beat"
+    begun = await stream()
+    await house.incident("Carts are empty")
+    async with asyncio.timeout(60):
+        while (await _event(alice, "", begun))["event"] != "changed":
+            pass  # as above
+
+
 async def test_closed_pages_leave_their_place_and_one_session_cannot_take_all(
     arrives: Arrives,
 ) -> None:
@@ -222,9 +243,9 @@ async def test_budgets_are_paged_through_a_dozen_repositories_at_a_time(
     assert "No budget is set." in only.words
 
 
-async def _event(visitor: Visitor, known: str) -> dict[str, str]:
+async def _event(visitor: Visitor, known: str, stream: str = "/ui/events") -> dict[str, str]:
     headers = {"Last-Event-ID": known} if known else {}
-    url = visitor.cockpit.with_path("/ui/events")
+    url = visitor.cockpit.join(URL(stream))
     async with visitor.session.get(url, headers=headers) as answer:
         text = ""
         while "\n\n" not in text.partition("event:")[2]:
