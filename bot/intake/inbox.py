@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 
-from bot.records.database import insert_into, reading
+from bot.records.database import ahead, insert_into, reading
 from bot.records.outages import outage_of
 from bot.records.tables.intake import inbox
 from bot.triggers import Trigger
@@ -257,7 +257,7 @@ class Inbox:
 
     async def _commit(self, batch: Sequence[_Arrival]) -> list[Receipt]:
         rows = [_row(each.trigger, each.delivery_id, is_talk=each.is_talk) for each in batch]
-        async with self._database.begin() as connection:
+        async with ahead(self._database).begin() as connection:
             new = set((await connection.execute(self._insert_where_new(), rows)).scalars())
             repeated = {each.trigger.key for each in batch} - new
             stored = {}

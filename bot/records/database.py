@@ -17,6 +17,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -102,6 +103,8 @@ _NOTICE_SILENCE: dict[str, str | tuple[str, ...]] = {
 
 https://www.postgresql.org/docs/current/libpq-connect.html; what `DATABASE_URL` says goes first.
 """
+_CONNECTIONS_KEPT, _CONNECTIONS = 8, 256
+"""Of an SQLite file: a thread and some 100 KiB each, opened as they are needed."""
 _MIGRATION_LOCK = 0x696E6369_64656E74  # "incident": any number all replicas agree on
 _one_migration_at_a_time = threading.Lock()  # alembic keeps its context in module globals
 
@@ -128,7 +131,13 @@ def open_database(url: str) -> AsyncEngine:
     # what a short transaction costs.
     if with_driver.get_backend_name() != "sqlite":
         return create_async_engine(with_driver, pool_pre_ping=True)
-    engine = create_async_engine(with_driver, module=_OneTripDriver(aiosqlite, sqlite3))
+    # Whoever waits for their turn to write has a connection already, and readers need one too.
+    engine = create_async_engine(
+        with_driver,
+        module=_OneTripDriver(aiosqlite, sqlite3),
+        pool_size=_CONNECTIONS_KEPT,
+        max_overflow=_CONNECTIONS - _CONNECTIONS_KEPT,
+    )
     _take_turns(engine.sync_engine)
     _set_up_sqlite(engine.sync_engine)
     return engine
@@ -153,6 +162,14 @@ def open_existing(url: str) -> AsyncEngine:
 def reading(engine: AsyncEngine) -> AsyncEngine:
     """Give the same engine for transactions that only read: they wait for no writer."""
     return engine.execution_options(sqlite_begin="DEFERRED", postgresql_readonly=True)
+
+
+def ahead(engine: AsyncEngine) -> AsyncEngine:
+    """Give the same engine for writes that somebody waits for: they go before every second other.
+
+    On PostgreSQL nobody waits for a turn.
+    """
+    return engine.execution_options(is_ahead=True)
 
 
 def once_committed(conn: AsyncConnection, tell: Callable[[], None]) -> None:
@@ -303,10 +320,10 @@ class _AdaptedConnection(driver.AsyncAdapt_aiosqlite_connection):
 
     def __init__(self, dbapi: Any, connection: Any) -> None:
         super().__init__(dbapi, connection)
-        self._turn: asyncio.Lock | None = None
+        self._turn: _Turns | None = None
 
-    def wait_for(self, turn: asyncio.Lock) -> None:
-        await_only(turn.acquire())
+    def wait_for(self, turn: _Turns, *, ahead: bool) -> None:
+        await_only(turn.acquire(ahead=ahead))
         self._turn = turn
 
     def commit(self) -> None:
@@ -343,6 +360,39 @@ class _OneTripDriver(driver.AsyncAdapt_aiosqlite_dbapi):
         return _AdaptedConnection(self, super().connect(*args, **kwargs)._connection)
 
 
+class _Turns:
+    """A lock, had in the order in which one came; of those ahead, one goes before every other."""
+
+    def __init__(self) -> None:
+        self._is_taken = self._is_ahead = False
+        self._ahead: deque[asyncio.Future[None]] = deque()
+        self._others: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self, *, ahead: bool) -> None:
+        if not self._is_taken:
+            self._is_taken, self._is_ahead = True, ahead
+            return
+        turn = asyncio.get_running_loop().create_future()
+        (self._ahead if ahead else self._others).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        for is_ahead in (not self._is_ahead, self._is_ahead):
+            waiting = self._ahead if is_ahead else self._others
+            while waiting:
+                turn = waiting.popleft()
+                if not turn.done():
+                    self._is_ahead = is_ahead
+                    turn.set_result(None)
+                    return
+        self._is_taken = False
+
+
 def _take_turns(engine: sa.Engine) -> None:
     """Have this process's transactions that may write begin in the order in which they came.
 
@@ -350,13 +400,14 @@ def _take_turns(engine: sa.Engine) -> None:
     looks more often. Among many, one could wait for as long as there are others.
     https://www.sqlite.org/c3ref/busy_timeout.html
     """
-    turn = asyncio.Lock()
+    turn = _Turns()
 
     @sa.event.listens_for(engine, "begin")
     def began(connection: sa.Connection) -> None:
-        if connection.get_execution_options().get("sqlite_begin") is None:
+        options = connection.get_execution_options()
+        if options.get("sqlite_begin") is None:
             adapted: Any = connection.connection.dbapi_connection
-            adapted.wait_for(turn)
+            adapted.wait_for(turn, ahead=options.get("is_ahead", False))
 
 
 def _set_up_sqlite(engine: sa.Engine) -> None:

@@ -102,13 +102,17 @@ async def make_sure(
             return
 
 
+STARTED_S = 0.3
+"""How long whoever asks over HTTP waits for the start of their Run."""
+
+
 @dataclass(frozen=True)
 class RequestWiring:
     """Starts Runs for callers who want to know which.
 
     Attributes:
         start: starts the Run of a Trigger; started twice it is the same one.
-        records: the database, for reading.
+        records: the database, which is only read.
         config: the configuration in force.
         mirrors: the configuration as it was fetched last, for where reports will be.
         no_counters: tells why Prometheus cannot be asked; None: it can.
@@ -123,8 +127,17 @@ class RequestWiring:
     clock: Callable[[], datetime]
 
     async def begin(self, trigger: Trigger) -> str:
-        """Start the Run of a Trigger and give its id."""
-        await self.start(trigger)
+        """Start the Run of a Trigger that is in the inbox, and give its id.
+
+        Where much is asked for at once that takes a while. Nobody waits for it: the dispatcher
+        starts whatever is in the inbox.
+        """
+        starting = asyncio.ensure_future(self.start(trigger))
+        done, _ = await asyncio.wait([starting], timeout=STARTED_S)
+        if done:
+            starting.result()
+        else:
+            starting.add_done_callback(lambda late: late.cancelled() or late.exception())
         return derived_id(trigger.key, trigger.received_at)
 
     async def accept(self, trigger: Trigger) -> Accepted:

@@ -19,7 +19,14 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records.database import VERSION_TABLE, migrate, open_database, reading, url_from
+from bot.records.database import (
+    VERSION_TABLE,
+    _Turns,
+    migrate,
+    open_database,
+    reading,
+    url_from,
+)
 from bot.records.tables import metadata
 from bot.records.tables.columns import from_rfc3339, in_utc, rfc3339
 from bot.records.tables.intake import inbox
@@ -249,3 +256,40 @@ async def test_the_revision_that_a_release_of_before_left_is_taken_over_once(
     await migrate(url)
     with closing(sqlite3.connect(tmp_path / "playbooks.db")) as database:
         assert database.execute(newest).fetchall() == [(head,)]
+
+
+async def test_writes_that_somebody_waits_for_go_before_every_second_other() -> None:
+    turns, order = _Turns(), list[str]()
+    await turns.acquire(ahead=False)
+
+    async def write(name: str) -> None:
+        await turns.acquire(ahead=name.startswith("ahead"))
+        order.append(name)
+        await asyncio.sleep(0)
+        turns.release()
+
+    names = ["one", "two", "three", "ahead of one", "ahead of two", "ahead of three"]
+    tasks = {}
+    for name in names:
+        tasks[name] = asyncio.create_task(write(name))
+        await asyncio.sleep(0)
+    tasks["two"].cancel()
+    tasks["ahead of two"].cancel()
+    await asyncio.sleep(0)
+    turns.release()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+    assert order == ["ahead of one", "one", "ahead of three", "three"]
+    async with asyncio.timeout(1):
+        await turns.acquire(ahead=False)
+
+
+async def test_a_turn_that_is_given_to_somebody_who_gave_up_goes_on_to_the_next() -> None:
+    turns = _Turns()
+    await turns.acquire(ahead=False)
+    given_up = asyncio.create_task(turns.acquire(ahead=False))
+    patient = asyncio.create_task(turns.acquire(ahead=False))
+    await asyncio.sleep(0)
+    turns.release()
+    given_up.cancel()
+    async with asyncio.timeout(1):
+        await patient

@@ -22,6 +22,7 @@ from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem, put_off
 from bot.limits import BudgetLimit
 from bot.records.budgets import BudgetState, window_end
+from bot.records.database import ahead
 from bot.records.lifecycle import IllegalMove
 from bot.records.tables.columns import Instant
 from bot.safety.budgets import Look, as_budget, book
@@ -164,7 +165,7 @@ class SafetyApi:
             raise _wrong("amount", str(error)) from error
         now = self._clock()
         try:
-            async with self._records.begin() as conn:
+            async with ahead(self._records).begin() as conn:
                 change = await book(
                     conn,
                     repository,
