@@ -129,9 +129,11 @@ async def test_what_happens_while_the_page_is_renewed_is_announced_too_and_stays
         news = "".join(f"event: changed\ndata: {json.dumps({'say': s})}\n\n" for s in said)
         await route.fulfill(content_type="text/event-stream", body=f"retry: 600000\n\n{news}")
 
+    here = watch.page.url
+    await watch.page.goto("about:blank")
     await watch.page.route("**/ui/", slowly)
     await watch.page.route("**/ui/events?*", three_at_once)
-    await watch.page.reload()
+    await watch.page.goto(here)
     await expect(watch.page.locator("#news")).to_have_text("One is mitigated")
     await expect(watch.page.locator("#news")).to_have_text("Two is resolved")
     assert len(renewed) == 2
