@@ -146,10 +146,9 @@ def _in_push(world: World, repository: FakeRepository) -> dict[str, Any]:
 def _commit(world: World, repository: FakeRepository, sha: str) -> dict[str, Any]:
     git, commit = repository.git, repository.git.commit(sha)
     names: dict[str, list[str]] = {"A": [], "D": [], "M": []}
-    listed = git.run("diff-tree", "--root", "-r", "--no-commit-id", "--name-status", "-z", sha)
-    fields = listed.decode(errors="replace").split("\0")
-    for status, path in zip(fields[:-1:2], fields[1::2], strict=False):
-        names.get(status[0], names["M"]).append(path)
+    for path, status in git.name_status(sha).items():
+        # Git's bytes need not be UTF-8; what goes out as JSON must be.
+        names[status].append(path.encode(errors="surrogateescape").decode(errors="replace"))
 
     def person(name: str, email: str) -> dict[str, Any]:
         known = commit_shape.account(world, email)

@@ -19,6 +19,7 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from fakegithub.git import diffs, trees
+from fakegithub.git.ancestry import Ancestry
 from fakegithub.git.diffs import Change
 from fakegithub.git.objects import Signature, StoredCommit, TreeItem, parse_commit
 
@@ -89,6 +90,7 @@ class BareRepository:
         self._types: dict[str, str] = {}
         self._settled: LRUCache[tuple[str, ...], tuple[int, bytes]] = LRUCache(4_000)
         self._changes: dict[tuple[str, str], list[Change]] = {}
+        self._ancestry = Ancestry(self._loose_commit)
 
     @classmethod
     def create(cls, path: Path, default_branch: str) -> BareRepository:
@@ -379,17 +381,47 @@ class BareRepository:
                 self._types[sha] = "commit"
         return [self._commits[sha] for sha in wanted]
 
+    def _loose_commit(self, sha: str) -> StoredCommit | None:
+        if sha not in self._commits:
+            raw = self._loose(sha) if _OBJECT.fullmatch(sha) else None
+            if raw is None or not raw.startswith(b"tree "):
+                return None
+            self._commits[sha] = parse_commit(sha, raw)
+            self._types[sha] = "commit"
+        return self._commits[sha]
+
+    def name_status(self, sha: str) -> dict[str, str]:
+        """What a commit adds (A), deletes (D) and modifies (M), by path; nothing of a merge."""
+        commit = self.commit(sha)
+        if len(commit.parents) > 1:
+            return {}
+        before = self.commit(commit.parents[0]).tree if commit.parents else None
+        found = trees.compare(self._loose, before, commit.tree)
+        if found is None:
+            out = self.run(
+                "diff-tree", "--root", "-r", "--no-commit-id", "--name-status", "-z", sha
+            )
+            fields = out.decode(errors="surrogateescape").split("\0")
+            pairs = zip(fields[:-1:2], fields[1::2], strict=False)
+            found = {path: status[0] if status[0] in "AD" else "M" for status, path in pairs}
+        return found
+
     def rev_list(self, *args: str) -> list[str]:
         """SHAs that `git rev-list` prints for these arguments, newest first."""
-        return self.text("rev-list", *args).splitlines()
+        found = self._ancestry.new_ones(args)
+        return self.text("rev-list", *args).splitlines() if found is None else found
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Tell whether `ancestor` is reachable from `descendant` (a commit reaches itself)."""
+        if (known := self._ancestry.is_ancestor(ancestor, descendant)) is not None:
+            return known
         code, _ = self.run_code("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1))
         return code == 0
 
     def merge_base(self, one: str, other: str) -> str | None:
         """The best common ancestor of two commits (full SHAs), if any."""
+        if (known := self._ancestry.merge_base(one, other)) is not None:
+            return known
         code, out = self.run_code("merge-base", one, other, ok=(0, 1))
         return out.decode().strip() if code == 0 else None
 

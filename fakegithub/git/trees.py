@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 Change = tuple[str, str] | None
 Read = Callable[[str], bytes]
+Loose = Callable[[str], bytes | None]
 Write = Callable[[str, bytes], str]
 
 _TREE = "40000"
@@ -40,6 +41,42 @@ def serialize(entries: Mapping[str, tuple[str, str]]) -> bytes:
         + bytes.fromhex(entries[name][1])
         for name in sorted(entries, key=order)
     )
+
+
+def compare(loose: Loose, old: str | None, new: str) -> dict[str, str] | None:
+    """As `git diff-tree --name-status`: A, D or M by path; None where an object is not loose."""
+    found: dict[str, str] = {}
+    if not _compare(loose, old, new, "", found):
+        return None
+    return dict(sorted(found.items(), key=_bytewise))
+
+
+def _compare(
+    loose: Loose, old: str | None, new: str | None, above: str, found: dict[str, str]
+) -> bool:
+    raw = b"" if old is None else loose(old), b"" if new is None else loose(new)
+    if raw[0] is None or raw[1] is None:
+        return False
+    before, after = parse(raw[0]), parse(raw[1])
+    for name in {*before, *after}:
+        was, now = before.get(name), after.get(name)
+        if was == now:
+            continue
+        folders = _folder(was), _folder(now)
+        if any(folders) and not _compare(loose, *folders, f"{above}{name}/", found):
+            return False
+        was_file, is_file = was and not folders[0], now and not folders[1]
+        if was_file or is_file:
+            found[above + name] = "M" if was_file and is_file else "D" if was_file else "A"
+    return True
+
+
+def _folder(entry: tuple[str, str] | None) -> str | None:
+    return entry[1] if entry and entry[0] == _TREE else None
+
+
+def _bytewise(item: tuple[str, str]) -> bytes:
+    return item[0].encode(errors="surrogateescape")
 
 
 def edit(read: Read, write: Write, base: str | None, changes: Mapping[str, Change]) -> str:

@@ -131,5 +131,11 @@ def _about_commits(
 
 def changes_workflows(repository: FakeRepository, after: str) -> bool:
     """Tell whether commits new to the repository change workflow files."""
-    known = [f"^{sha}" for sha in set(repository.git.refs(_HEADS).values())]
-    return bool(repository.git.rev_list("-1", after, *known, "--", _WORKFLOWS))
+    git = repository.git
+    known = [f"^{sha}" for sha in set(git.refs(_HEADS).values())]
+    new = git.commits(git.rev_list(after, *known))
+    if any(len(commit.parents) > 1 for commit in new):
+        return bool(git.rev_list("-1", after, *known, "--", _WORKFLOWS))
+    return any(
+        path.startswith(f"{_WORKFLOWS}/") for commit in new for path in git.name_status(commit.sha)
+    )
