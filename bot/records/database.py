@@ -103,7 +103,7 @@ _NOTICE_SILENCE: dict[str, str | tuple[str, ...]] = {
 
 https://www.postgresql.org/docs/current/libpq-connect.html; what `DATABASE_URL` says goes first.
 """
-_CONNECTIONS_KEPT, _CONNECTIONS = 8, 256
+_CONNECTIONS_KEPT, _CONNECTIONS = 8, 96
 """Of an SQLite file: a thread and some 100 KiB each, opened as they are needed."""
 _MIGRATION_LOCK = 0x696E6369_64656E74  # "incident": any number all replicas agree on
 _one_migration_at_a_time = threading.Lock()  # alembic keeps its context in module globals
