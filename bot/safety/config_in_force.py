@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import rfc8785
@@ -175,6 +176,7 @@ class ConfigInForce:
         self._known: LRUCache[int, tuple[datetime, InForce]] = LRUCache(1000)
         self._last: LRUCache[int, Config] = LRUCache(1000)
         self._changes: Counter[int] = Counter()
+        self._reading: dict[tuple[int, int], asyncio.Task[InForce]] = {}
         self._good: LRUCache[int, tuple[str, Config]] = LRUCache(1000)
 
     def forget(self, repository_id: int) -> None:
@@ -215,16 +217,22 @@ class ConfigInForce:
         None where GitHub does not tell at once; whether it is away, or its limits are used up, and
         there are minutes in which even recoveries wait for those.
         """
-        reading = asyncio.ensure_future(self.of(repository))
-        # It is not stopped: whoever asks next has the use of it.
-        done, _ = await asyncio.wait([reading], timeout=SOON_S)
-        if not done:
-            reading.add_done_callback(lambda late: late.cancelled() or late.exception())
-            return None
+        # One reading for all who ask, and it goes on: whoever asks next has the use of it.
+        key = repository.id, self._changes[repository.id]
+        if key not in self._reading:
+            task = self._reading[key] = asyncio.create_task(self.of(repository))
+            task.add_done_callback(partial(self._was_read, key))
+        done, _ = await asyncio.wait([reading := self._reading[key]], timeout=SOON_S)
         try:
-            return reading.result()
+            return reading.result() if done else None
         except Passing:
             return None
+
+    def _was_read(self, key: tuple[int, int], reading: asyncio.Task[InForce]) -> None:
+        del self._reading[key]
+        if not reading.cancelled():
+            # Whoever still waits hears it too.
+            reading.exception()
 
     def read_last(self, repository_id: int) -> Config | None:
         """Give what was read last, however long ago; None: nothing yet."""

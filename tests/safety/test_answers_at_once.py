@@ -36,6 +36,19 @@ async def test_a_budget_is_drawn_on_as_it_was_known_while_github_lets_us_wait(sh
         assert (status, told["spent"]) == (200, "2.00")
 
 
+async def test_however_many_ask_github_is_asked_once(shop: Shop) -> None:
+    await with_budgets(shop)
+    before = shop.bot.github.requests.by_route("config")
+    with shop.holding_back(THE_FILE, method="GET"):
+        shop.bot.config.forget(shop.repository.id)
+        spent = [asked(shop, "/budgets/llm/spend", amount=0.01) for _ in range(40)]
+        assert [status for status, _, _ in await asyncio.gather(*spent)] == [200] * 40
+    after = shop.bot.github.requests.by_route("config")
+    route = next(route for route in after if "contents" in route)
+    # The gate may look meanwhile.
+    assert after[route] - before.get(route, 0) <= 2
+
+
 async def test_before_the_budgets_are_known_it_is_to_be_tried_again(shop: Shop) -> None:
     with shop.holding_back(THE_FILE, method="GET"):
         shop.bot.config.forget(shop.repository.id)
