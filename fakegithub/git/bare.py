@@ -19,8 +19,8 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from fakegithub.git import diffs, trees
-from fakegithub.git.ancestry import Ancestry
 from fakegithub.git.diffs import Change
+from fakegithub.git.loose_history import LooseHistory
 from fakegithub.git.objects import Signature, StoredCommit, TreeItem, parse_commit
 
 __all__ = [
@@ -90,7 +90,7 @@ class BareRepository:
         self._types: dict[str, str] = {}
         self._settled: LRUCache[tuple[str, ...], tuple[int, bytes]] = LRUCache(4_000)
         self._changes: dict[tuple[str, str], list[Change]] = {}
-        self._ancestry = Ancestry(self._loose_commit)
+        self._history = LooseHistory(self._loose_commit)
 
     @classmethod
     def create(cls, path: Path, default_branch: str) -> BareRepository:
@@ -408,19 +408,19 @@ class BareRepository:
 
     def rev_list(self, *args: str) -> list[str]:
         """SHAs that `git rev-list` prints for these arguments, newest first."""
-        found = self._ancestry.new_ones(args)
+        found = self._history.new_ones(args)
         return self.text("rev-list", *args).splitlines() if found is None else found
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Tell whether `ancestor` is reachable from `descendant` (a commit reaches itself)."""
-        if (known := self._ancestry.is_ancestor(ancestor, descendant)) is not None:
+        if (known := self._history.is_ancestor(ancestor, descendant)) is not None:
             return known
         code, _ = self.run_code("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1))
         return code == 0
 
     def merge_base(self, one: str, other: str) -> str | None:
         """The best common ancestor of two commits (full SHAs), if any."""
-        if (known := self._ancestry.merge_base(one, other)) is not None:
+        if (known := self._history.merge_base(one, other)) is not None:
             return known
         code, out = self.run_code("merge-base", one, other, ok=(0, 1))
         return out.decode().strip() if code == 0 else None

@@ -13,7 +13,7 @@ from fakegithub.git.objects import StoredCommit
 _FEW = 300
 
 
-class Ancestry:
+class LooseHistory:
     """Knows which commits a commit leads to; that never changes."""
 
     def __init__(self, loose: Callable[[str], StoredCommit | None]) -> None:

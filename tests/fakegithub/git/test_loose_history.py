@@ -45,7 +45,7 @@ def test_what_is_read_of_loose_objects_is_what_git_says(tmp_path: Path, seed: in
             (one, f"^{other}"),
             ("--reverse", "--topo-order", one, f"^{other}", f"^{third}"),
         ):
-            settled += git._ancestry.new_ones(args) is not None
+            settled += git._history.new_ones(args) is not None
             assert git.rev_list(*args) == git.text("rev-list", *args).splitlines()
         shown = ("--root", "-r", "--no-commit-id", "--name-status", "-z")
         fields = git.run("diff-tree", *shown, one).decode().split("\0")
