@@ -71,6 +71,8 @@ async def test_an_altered_chain_is_called_that_on_the_first_page(
     page = await alice.get(f"/ui/?repo={shop.name}")
     assert "altered: entry 2: its content does not match its hash" in page.words
     async with bot.records.begin() as conn:
+        # SQLite looks for a trigger of that name in what this connection read of the schema last.
+        await conn.execute(sa.select(audit_entries.c.seq).limit(1))
         await conn.exec_driver_sql(
             "CREATE TRIGGER audit_entries_no_update BEFORE UPDATE ON audit_entries "
             "BEGIN SELECT RAISE(ABORT, 'audit entries can only be added'); END"
