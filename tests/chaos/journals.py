@@ -7,7 +7,7 @@ steps that it has recorded, in their order. So a change of that order goes behin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from bot.playbooks.steps import Patch, Step
@@ -56,7 +56,7 @@ def journal_of(moments: Iterable[tuple[str, str, str]]) -> list[str]:
     return [line for steps in told for line in ("", *_without(steps))][1:]
 
 
-def _without(steps: Iterable[str]) -> list[str]:
+def _without(steps: Collection[str]) -> list[str]:
     told = {
         Step.PUBLISH_STATUS.id,
         Step.STORE_STATUS.id,
@@ -65,6 +65,9 @@ def _without(steps: Iterable[str]) -> list[str]:
         Step.READ_POLICY_CHANGE.id,
     }
     told.add(Step.READ_REPORTING_CHECKS.id)
+    if Step.INCREASE_TRAFFIC.id in steps:
+        # How far a ramp has come when it first has to wait depends on how quickly clients report.
+        told.add(Step.READ_FULL_EVIDENCE.id)
     return [step for step in steps if step not in told]
 
 
