@@ -120,7 +120,7 @@ class Listener:
         while True:
             try:
                 async with (
-                    aiohttp.ClientSession(read_bufsize=2**20, trust_env=True) as session,
+                    new_session(120.0, read_bufsize=2**20) as session,
                     session.get(
                         relay,
                         headers={"Accept": "text/event-stream"},

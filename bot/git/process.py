@@ -200,6 +200,9 @@ class Git:
         if self.isolated:
             base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
             base |= _ISOLATED
+            # curl reads it in small letters only: its manual, "ENVIRONMENT".
+            if "HTTP_PROXY" in os.environ:
+                base.setdefault("http_proxy", os.environ["HTTP_PROXY"])
         else:
             base = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         options = dict(_OPTIONS)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
+from aiohttp.hdrs import PROXY_AUTHORIZATION
+from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
 from bot.github.transport.retry import HttpAnswer, Lost
@@ -83,15 +86,54 @@ CONNECTIONS = 50
 """Requests under way at once, all installations together; GitHub bears 100."""
 
 
-def new_session(timeout_seconds: float) -> aiohttp.ClientSession:
-    """Open the one HTTP session. Call it inside the running event loop."""
+class _Request(aiohttp.ClientRequest):
+    """One that goes through the proxy that the environment names.
+
+    aiohttp's own `trust_env` reads `~/.netrc` too, for every request: a login that stands there is
+    sent along, and what carries a token already is refused with a `ValueError`.
+    """
+
+    def update_proxy(
+        self,
+        proxy: URL | None,
+        proxy_auth: aiohttp.BasicAuth | None,
+        proxy_headers: LooseHeaders | None,
+    ) -> None:
+        if proxy is None and (named := proxy_for(self.url)) is not None:
+            proxy = named.with_user(None)
+            if named.user is not None:
+                login = aiohttp.encode_basic_auth(named.user, named.password or "")
+                # A tunnel has a request of its own; without one this request is the proxy's.
+                proxy_headers = {PROXY_AUTHORIZATION: login}
+                if not self.is_ssl():
+                    self.headers[PROXY_AUTHORIZATION] = login
+        super().update_proxy(proxy, proxy_auth, proxy_headers)
+
+
+def proxy_for(url: URL) -> URL | None:
+    """Give the proxy by `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; None: without one."""
+    named = getproxies_environment()
+    address = named.get(url.scheme)
+    if address is None or proxy_bypass(url.authority):
+        return None
+    return URL(address if "://" in address else f"http://{address}")
+
+
+def new_session(timeout_seconds: float, *, read_bufsize: int = 2**16) -> aiohttp.ClientSession:
+    """Open an HTTP session; the client of GitHub has one. Call it inside the running event loop.
+
+    Args:
+        timeout_seconds: how long to wait for a part of an answer; four times that for all of it.
+        read_bufsize: bytes of an answer that are kept for who reads them.
+    """
     return aiohttp.ClientSession(
+        request_class=_Request,
+        read_bufsize=read_bufsize,
         connector=aiohttp.TCPConnector(limit=CONNECTIONS),
         timeout=aiohttp.ClientTimeout(
             total=4 * timeout_seconds, sock_connect=10, sock_read=timeout_seconds
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,
     )
 
 
