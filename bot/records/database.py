@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiosqlite
 import sqlalchemy as sa
@@ -271,7 +271,7 @@ class _OneTripCursor:
     are woken, which is most of what a short transaction costs.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: _AdaptedConnection) -> None:
         self._connection = connection
         self._rows: list[Any] = []
         self.description: Any = None
@@ -294,13 +294,18 @@ class _OneTripCursor:
         """The driver's own was closed at the end of the trip."""
 
     async def _in_one_trip(self, do: Callable[[sqlite3.Cursor], object]) -> _OneTripCursor:
+        adapted, driver_connection = self._connection, self._connection.driver_connection
+        begin, adapted.begin, adapted.is_clean = adapted.begin, None, False
+
         def trip() -> tuple[Any, int, int | None, list[Any]]:
-            with closing(self._connection._conn.cursor()) as cursor:
+            with closing(driver_connection._conn.cursor()) as cursor:
+                if begin is not None:
+                    cursor.execute(begin)
                 do(cursor)
                 rows = cursor.fetchall() if cursor.description else []
                 return cursor.description, cursor.rowcount, cursor.lastrowid, rows
 
-        made = await self._connection._execute(trip)
+        made = await driver_connection._execute(trip)
         self.description, self.rowcount, self.lastrowid, self._rows = made
         return self
 
@@ -309,31 +314,48 @@ class _AdaptedCursor(driver.AsyncAdapt_aiosqlite_cursor):
     __slots__ = ()
 
     def _make_new_cursor(self, connection: Any) -> Any:
-        return _OneTripCursor(connection)
+        del connection
+        return _OneTripCursor(cast(_AdaptedConnection, self._adapt_connection))
 
 
 class _AdaptedConnection(driver.AsyncAdapt_aiosqlite_connection):
-    """One whose transaction may have a turn, which ends with it: see `_take_turns`."""
+    """One whose transaction may have a turn, which ends with it: see `_take_turns`.
 
-    __slots__ = ("_turn",)
+    A transaction begins in the same trip as its first statement, and what was ended, or never had a
+    statement, is not ended once more: SQLAlchemy rolls back whatever goes back to its pool.
+
+    Attributes:
+        begin: what begins the transaction, as long as nothing was said in it.
+        is_clean: whether nothing was said since the last transaction ended, or is on its way.
+    """
+
+    __slots__ = ("_turn", "begin", "is_clean")
     _cursor_cls = _AdaptedCursor
 
     def __init__(self, dbapi: Any, connection: Any) -> None:
         super().__init__(dbapi, connection)
         self._turn: _Turns | None = None
+        self.begin: str | None = None
+        self.is_clean = False
 
     def wait_for(self, turn: _Turns, *, ahead: bool) -> None:
         await_only(turn.acquire(ahead=ahead))
         self._turn = turn
 
     def commit(self) -> None:
-        super().commit()
+        self.begin = None
+        if not self.is_clean:
+            super().commit()
         # One that fails is still under way, until it is rolled back.
+        self.is_clean = True
         self._end_turn()
 
     def rollback(self) -> None:
+        self.begin = None
         try:
-            super().rollback()
+            if not self.is_clean:
+                super().rollback()
+                self.is_clean = True
         finally:
             self._end_turn()
 
@@ -437,8 +459,12 @@ def _set_up_sqlite(engine: sa.Engine) -> None:
 
     @sa.event.listens_for(engine, "begin")
     def began(connection: sa.Connection) -> None:
-        mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        begin = f"BEGIN {connection.get_execution_options().get('sqlite_begin', 'IMMEDIATE')}"
+        adapted: Any = connection.connection.dbapi_connection
+        if isinstance(adapted, _AdaptedConnection):
+            adapted.begin = begin
+        else:
+            connection.exec_driver_sql(begin)
 
 
 def _use_wal(cursor: Any) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import sqlite3
 import stat
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
+import aiosqlite
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -119,16 +121,74 @@ async def test_a_reading_transaction_writes_nothing_on_postgresql(postgres_url: 
     await engine.dispose()
 
 
-async def test_a_sqlite_transaction_holds_the_write_lock_from_its_beginning(tmp_path: Path) -> None:
+async def test_a_sqlite_transaction_holds_the_write_lock_from_what_it_reads_on(
+    tmp_path: Path,
+) -> None:
     url = url_from(tmp_path)
     await migrate(url)
     engine = open_database(url)
-    async with engine.begin():
+    async with engine.begin() as conn:
+        await conn.execute(sa.select(replicas))
         other = sqlite3.connect(tmp_path / "playbooks.db", timeout=0)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         other.close()
     await engine.dispose()
+
+
+async def test_a_transaction_costs_a_trip_for_each_statement_and_one_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(url := url_from(tmp_path))
+    engine = open_database(url)
+    trips = 0
+    execute = aiosqlite.Connection._execute
+
+    async def counted(self: aiosqlite.Connection, *args: Any, **named: Any) -> Any:
+        nonlocal trips
+        trips += 1
+        return await execute(self, *args, **named)
+
+    async with reading(engine).connect() as conn:
+        await conn.execute(sa.select(replicas))
+    monkeypatch.setattr(aiosqlite.Connection, "_execute", counted)
+    async with reading(engine).connect() as conn:
+        await conn.execute(sa.select(replicas))
+    assert trips == 2
+    async with engine.begin() as conn:
+        await conn.execute(sa.select(replicas))
+        await conn.execute(sa.insert(replicas).values(id="a", started_at=NOON, beat_at=NOON))
+    assert trips == 5
+    async with engine.begin():
+        pass
+    assert trips == 5
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("ends", ["raises", "is cancelled"])
+async def test_what_broke_off_is_rolled_back_and_holds_no_lock(
+    ends: str, engine: AsyncEngine
+) -> None:
+    begun = asyncio.Event()
+
+    async def broken_off() -> None:
+        async with engine.begin() as conn:
+            await conn.execute(sa.insert(replicas).values(id="a", started_at=NOON, beat_at=NOON))
+            begun.set()
+            if ends == "raises":
+                raise ValueError("broke off")
+            while True:
+                await conn.execute(sa.select(replicas))
+
+    task = asyncio.create_task(broken_off())
+    await begun.wait()
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with suppress(ValueError, asyncio.CancelledError):
+        await task
+    async with engine.begin() as conn:
+        assert (await conn.execute(sa.select(replicas))).all() == []
+        await conn.execute(sa.insert(replicas).values(id="b", started_at=NOON, beat_at=NOON))
 
 
 async def test_whoever_waits_to_write_has_its_turn_in_the_order_of_coming(tmp_path: Path) -> None:
