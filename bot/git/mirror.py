@@ -156,12 +156,12 @@ class Mirror:
         """
         async with self._noting_refusals():
             for attempt in range(_ATTEMPTS):
-                if await self._looks_damaged():
+                if (made := await self._made_and_sound()) is None:
                     async with self._held() as lock:
                         is_other = await self._mend(lock)
                     if is_other:
                         await _again(after_rebuild)
-                made = await asyncio.to_thread(self._made)
+                    made = await asyncio.to_thread(self._made)
                 try:
                     return await self._lend(operation)
                 except _DOUBTFUL as problem:
@@ -278,16 +278,25 @@ class Mirror:
             return None
         return status.st_dev, status.st_ino
 
-    async def _looks_damaged(self) -> bool:
-        """Look without a lock, before each read; what looks odd is looked at again under it."""
+    async def _made_and_sound(self) -> tuple[int, int] | None:
+        """Look without a lock, before each read; what looks odd is looked at again under it.
+
+        Returns:
+            What tells this mirror from another; None: it looks damaged.
+        """
         if self._soundness.packs is None:
-            return True
+            return None
+
+        def look() -> tuple[bool, Sequence[str], tuple[int, int] | None]:
+            doubts = self._soundness.check()
+            return bool(doubts), self._soundness.drop_damaged(loose=False), self._made()
+
         try:
-            doubts = await asyncio.to_thread(self._soundness.check)
+            is_doubtful, dropped, made = await asyncio.to_thread(look)
         except MirrorDamaged:
-            return True
-        await self._drop_damaged(loose=False)
-        return bool(doubts)
+            return None
+        self._tell_dropped(dropped)
+        return None if is_doubtful else made
 
     async def _mend(self, lock: int, *, whole: bool = False) -> bool:
         """Make sure that every file is sound and nothing is missing; clone again otherwise.
@@ -321,9 +330,12 @@ class Mirror:
 
     async def _drop_damaged(self, *, loose: bool) -> bool:
         dropped = await asyncio.to_thread(self._soundness.drop_damaged, loose=loose)
+        self._tell_dropped(dropped)
+        return bool(dropped)
+
+    def _tell_dropped(self, dropped: Sequence[str]) -> None:
         if dropped:
             log.warning("mirror.mended", mirror=self.repository_id, dropped=dropped[:10])
-        return bool(dropped)
 
     async def _damage(self, lock: int, *, whole: bool) -> str | None:
         """Say what is damaged or missing, None where nothing is; the lock is held."""
