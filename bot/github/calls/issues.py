@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,7 +13,7 @@ from bot.github.calls.ensure import ensure
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.markers import cut, cut_title, edit, is_marked, marked
 from bot.github.models import Comment, Issue, Label, Reaction
-from bot.github.transport.channel import Channel
+from bot.github.transport.channel import Channel, WaitingEdit
 
 LABELS_OF_ISSUE = "/repos/{owner}/{repo}/issues/{number}/labels"
 
@@ -324,7 +325,23 @@ class Comments:
         return await self._edit(comment.id, body)
 
     async def _edit(self, comment_id: int, body: str) -> Comment:
-        data = await self._channel.patch(COMMENT, {"body": body}, comment_id=comment_id)
+        """Send the text; one of the same comment that still waits for room is sent as this one."""
+        edits = self._channel.around.edits
+        while (earlier := edits.get(comment_id)) is not None:
+            earlier.body = body
+            if (data := await asyncio.shield(earlier.sent)) is not None:
+                return Comment.model_validate(data)
+        edit = edits[comment_id] = WaitingEdit(body, asyncio.get_running_loop().create_future())
+        try:
+            await self._channel.until_room()
+            del edits[comment_id]
+            data = await self._channel.patch(COMMENT, {"body": edit.body}, comment_id=comment_id)
+            edit.sent.set_result(data)
+        finally:
+            if not edit.sent.done():
+                edit.sent.set_result(None)
+                if edits.get(comment_id) is edit:
+                    del edits[comment_id]
         return Comment.model_validate(data)
 
     async def delete(self, comment_id: int) -> None:

@@ -126,6 +126,16 @@ class ChannelContext:
     unanswered: int = 0
     paces: bool = True
     """Whether GitHub's secondary limits are kept to before it says so."""
+    edits: dict[int, WaitingEdit] = field(default_factory=dict)
+    """Comments, by their ids, of which a new text waits for room."""
+
+
+@dataclass
+class WaitingEdit:
+    """The newest text of a comment, and what sending it was answered; None: it failed."""
+
+    body: str
+    sent: asyncio.Future[Any | None]
 
 
 class KeptAnswers(LRUCache[str, tuple[str | None, str | None, Any, str | None]]):
@@ -453,6 +463,17 @@ class Channel:
         kept = self._recovery or self._playbook in _TELLING
         await around.meter.take(self._metered, recovery=kept)
 
+    async def until_room(self) -> None:
+        """Wait until a write would be sent at once, or until it would rather be refused."""
+        around, lane = self._around, self._lane
+        while True:
+            pause = lane.budget.wait(now := around.clock())
+            if around.paces:
+                pause = max(pause, lane.paced.until_room(_A_WRITE, now, self._urgency))
+            if not 0 < pause <= around.patience:
+                return
+            await around.sleep(pause + 0.2 * around.jitter())
+
     @property
     def _urgency(self) -> Urgency:
         if self._outsider is not None:
@@ -465,7 +486,7 @@ class Channel:
         around = self._around
         if around.meter is None or self._outsider is None or self._metered is None:
             return True
-        if around.paces and not self._lane.paced.has_room(_A_WRITE, around.clock(), OUTSIDERS):
+        if around.paces and self._lane.paced.until_room(_A_WRITE, around.clock(), OUTSIDERS) > 0:
             return False
         return around.meter.has_room_for(self._outsider, self._metered)
 

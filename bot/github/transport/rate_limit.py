@@ -152,17 +152,16 @@ class Paced:
             now: seconds since 1970.
             urgency: its class.
         """
-        windows = _windows(request)
-        longest = max(self._wait(each, now, urgency) for each in windows)
+        longest = self.until_room(request, now, urgency)
         if longest <= 0:
-            for each in windows:
+            for each in _windows(request):
                 recovery = each.amount if urgency is RECOVERY else 0
                 self._sent[each.name].add(_Sent(now, each.amount, recovery))
         return longest
 
-    def has_room(self, request: RequestCost, now: float, urgency: Urgency) -> bool:
-        """Whether a request of a class could be sent now. It does not count; as of `wait`."""
-        return all(self._wait(each, now, urgency) <= 0 for each in _windows(request))
+    def until_room(self, request: RequestCost, now: float, urgency: Urgency) -> float:
+        """Give the seconds until a request of a class could be sent, as `wait`; none counts."""
+        return max(self._wait(each, now, urgency) for each in _windows(request))
 
     def _wait(self, window: _Window, now: float, urgency: Urgency) -> float:
         """Seconds until enough of what was sent is so long ago that it counts no more."""

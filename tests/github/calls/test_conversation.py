@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import pytest
@@ -146,6 +147,54 @@ async def test_a_sticky_comment_whose_id_is_known_needs_no_list_and_survives_del
     await steps.client.comments.delete(comment.id)
     anew = await steps.status(issue.number, "Three.", comment_id=comment.id)
     assert anew.id != comment.id
+
+
+PATCH = "PATCH /repos/{owner}/{repo}/issues/comments/{comment_id}"
+
+
+async def test_of_what_a_comment_is_to_say_while_github_lets_us_wait_only_the_newest_is_sent(
+    steps: Bot, bot: GitHub, time: Time
+) -> None:
+    issue = await steps.open_issue()
+    known = (await steps.status(issue.number, "One.", look_first=False)).id
+    other = (await steps.comment(issue.number)).id
+    steps.client.comments._channel._lane.budget.pause(time.now() + 30)
+    said = [steps.status(issue.number, text, comment_id=known) for text in ("Two.", "Three.")]
+    answers = await asyncio.gather(
+        *said,
+        steps.client.comments._edit(other, "Apart."),
+        steps.status(issue.number, "Four.", comment_id=known),
+    )
+    assert bot.requests.by_route("revert")[PATCH] == 2
+    assert [each.body.partition("\n")[0] for each in answers] == [
+        "Four.",
+        "Four.",
+        "Apart.",
+        "Four.",
+    ]
+    await steps.status(issue.number, "Five.", comment_id=known)
+    assert bot.requests.by_route("revert")[PATCH] == 3
+
+
+@pytest.mark.parametrize("ends", ["is cancelled", "is refused"])
+async def test_what_waited_with_an_edit_that_came_to_nothing_is_sent_by_itself(
+    ends: str, steps: Bot, github: DemoGitHub, time: Time
+) -> None:
+    issue = await steps.open_issue()
+    known = (await steps.status(issue.number, "One.", look_first=False)).id
+    steps.client.comments._channel._lane.budget.pause(time.now() + 30)
+    first = asyncio.create_task(steps.status(issue.number, "Two.", comment_id=known))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(steps.status(issue.number, "Three.", comment_id=known))
+    if ends == "is cancelled":
+        first.cancel()
+    else:
+        github.faults.add(Fail(422), method="PATCH", path=r"/comments/")
+    [failed, said] = await asyncio.gather(first, second, return_exceptions=True)
+    assert isinstance(failed, asyncio.CancelledError | Unprocessable)
+    assert isinstance(said, Comment)
+    assert said.body is not None
+    assert said.body.startswith("Three.")
 
 
 async def test_texts_of_any_length_are_taken(steps: Bot) -> None:

@@ -65,7 +65,7 @@ A_REVERT = [*[READ] * 20, *[WRITE] * 20]
 def test_whatever_outsiders_do_four_reverts_in_the_same_minute_wait_for_nothing() -> None:
     paced = Paced()
     assert sent(paced, WRITE, OUTSIDERS, until=0.1)
-    assert not paced.has_room(WRITE, 0.1, OUTSIDERS)
+    assert paced.until_room(WRITE, 0.1, OUTSIDERS) > 0
     assert [paced.wait(each, 0.1, RECOVERY) for each in A_REVERT * 4] == [0] * 4 * len(A_REVERT)
 
 
@@ -101,7 +101,7 @@ def test_whoever_gave_way_goes_on_a_minute_later() -> None:
 
 def test_looking_for_room_takes_none() -> None:
     paced = Paced()
-    assert all(paced.has_room(WRITE, 0.0, OUTSIDERS) for _ in range(1000))
+    assert not any(paced.until_room(WRITE, 0.0, OUTSIDERS) for _ in range(1000))
     assert paced.wait(WRITE, 0.0, OUTSIDERS) == 0
 
 
