@@ -101,10 +101,21 @@ async def _backend(
             await process.wait()
             _after_push(github, repository, caller, before)
             return _whole(output)
-        response = await _stream(request, process.stdout)
+        response, rest = await _begun(process.stdout)
+        try:
+            await response.prepare(request)
+            await response.write(rest)
+            while chunk := await process.stdout.read(_CHUNK):
+                await response.write(chunk)
+            await response.write_eof()
+        except ConnectionError:
+            # Whoever asked is gone. A process whose output nobody reads is waited for without end.
+            process.kill()
+            while await process.stdout.read(_CHUNK):
+                pass
         await process.wait()
         return response
-    except (ConnectionError, asyncio.CancelledError):
+    except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
@@ -157,18 +168,12 @@ def _whole(output: bytes) -> web.Response:
     return web.Response(status=status, headers=headers, body=body)
 
 
-async def _stream(request: web.Request, stdout: asyncio.StreamReader) -> web.StreamResponse:
+async def _begun(stdout: asyncio.StreamReader) -> tuple[web.StreamResponse, bytes]:
     first = b""
     while b"\r\n\r\n" not in first and (chunk := await stdout.read(_CHUNK)):
         first += chunk
     status, headers, rest = _split(first)
-    response = web.StreamResponse(status=status, headers=headers)
-    await response.prepare(request)
-    await response.write(rest)
-    while chunk := await stdout.read(_CHUNK):
-        await response.write(chunk)
-    await response.write_eof()
-    return response
+    return web.StreamResponse(status=status, headers=headers), rest
 
 
 def _commands(body: bytes) -> list[tuple[str, str, str]]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
+from yarl import URL
 
 from demo.person import Person
 from fakegithub.access.credentials import issue_token
@@ -61,6 +64,44 @@ async def clone(
     )
     assert code == 0, said
     return Clone(tmp_path / "clone")
+
+
+def _packet(text: str) -> bytes:
+    return f"{len(text) + 5:04x}{text}\n".encode()
+
+
+async def test_whoever_goes_away_in_the_middle_of_an_answer_is_no_error(
+    github: DemoGitHub,
+    repository: FakeRepository,
+    clone: Clone,
+    alice: Person,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    del alice
+    (clone.path / "large.bin").write_bytes(random.Random(20).randbytes(8 << 20))  # noqa: S311
+    sha = await clone.commit("new.txt")
+    assert (await clone.git("push", "-q", "origin", "HEAD:main"))[0] == 0
+    # A fetch by https://git-scm.com/docs/protocol-v2: it takes the head of the answer, and goes.
+    asked = _packet("command=fetch") + b"0001" + _packet(f"want {sha}") + _packet("done") + b"0000"
+    address = URL(github.url)
+    before = asyncio.all_tasks()
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    token = github.world.users["alice"].token
+    writer.write(
+        f"POST /{repository.full_name}.git/git-upload-pack HTTP/1.1\r\nHost: {address.host}\r\n"
+        f"Authorization: {aiohttp.encode_basic_auth('x-access-token', token)}\r\n"
+        "Git-Protocol: version=2\r\nContent-Type: application/x-git-upload-pack-request\r\n"
+        f"Content-Length: {len(asked)}\r\n\r\n".encode()
+        + asked
+    )
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    answering = {
+        each for each in asyncio.all_tasks() - before if "RequestHandler" in repr(each.get_coro())
+    }
+    writer.transport.abort()
+    _, left = await asyncio.wait(answering, timeout=10)
+    assert left == set()
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 async def test_a_push_is_heard_and_its_commits_are_not_verified(
