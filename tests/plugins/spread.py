@@ -14,15 +14,20 @@ from typing import TypeVar
 
 import pytest
 
-WORKERS_PER_CORE = 1.5
+WORKERS_PER_CORE = 2
 BYTES_PER_WORKER = 1 << 30
 """What a worker that has played hundreds of conversations needs, with what it starts."""
 
-LONG = ("chaos", "cli", "engine", "playbooks/bisect", "cockpit/test_browser.py")
+LONG = ("chaos", "cli", "playbooks/bisect", "cockpit/test_browser.py")
 """Tests below `tests` that start programs, let many trials run, or look at many pages."""
 
 LONG_UNTIL = 0.7
 """The part of a run in which the long tests begin: none is to go on alone at the end."""
+
+WAITING = ("chaos/test_missed.py", "deploy", "engine", "safety", "security", "spec_reports")
+"""Tests below `tests` that wait for clocks and limits: one after another they leave cores idle."""
+
+WAITING_UNTIL = 0.9
 
 FIRST = ("demo", "local", "test_retention.py", "test_transfer.py")
 """Tests below `tests` that no bot of this process may join in: none runs before they are over."""
@@ -55,11 +60,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put the long tests between the others, in every worker alike."""
     if not hasattr(config, "workerinput"):
         return
-    first = [each for each in items if _is_below(each, FIRST)]
-    long = [each for each in items if _is_below(each, LONG)]
-    others = [each for each in items if each not in {*first, *long}]
+    rest, kinds = list(items), list[list[pytest.Item]]()
+    for places in (FIRST, WAITING, LONG):
+        kinds.append([each for each in rest if _is_below(each, places)])
+        rest = [each for each in rest if not _is_below(each, places)]
+    first, waiting, long = kinds
     random.Random(20).shuffle(long)  # noqa: S311  so that those of one kind do not come together
-    items[:] = [*first, *spread(long, others)]
+    spread_once = spread(waiting, rest, until=WAITING_UNTIL)
+    items[:] = [*first, *spread(long, spread_once, until=LONG_UNTIL)]
 
 
 def _is_below(item: pytest.Item, places: tuple[str, ...]) -> bool:
@@ -68,7 +76,7 @@ def _is_below(item: pytest.Item, places: tuple[str, ...]) -> bool:
 
 def workers(cores: int, memory: int) -> int:
     """How many workers suit a machine of so many cores and bytes of memory; at least two."""
-    return max(2, min(round(cores * WORKERS_PER_CORE), memory // BYTES_PER_WORKER))
+    return max(2, min(cores * WORKERS_PER_CORE, memory // BYTES_PER_WORKER))
 
 
 def is_small(named: Iterable[Path]) -> bool:
@@ -80,8 +88,8 @@ def is_small(named: Iterable[Path]) -> bool:
     return len(found) <= FEW and not any(_CONVERSATION in each.read_text() for each in found)
 
 
-def spread(long: list[T], others: list[T]) -> list[T]:
-    """Both in their order, the long ones at equal distances within the first part."""
-    placed = [(LONG_UNTIL * number / len(long), each) for number, each in enumerate(long)]
+def spread(some: list[T], others: list[T], *, until: float) -> list[T]:
+    """Both in their order, some at equal distances within the first part (0 to 1) of all."""
+    placed = [(until * number / len(some), each) for number, each in enumerate(some)]
     placed += [(number / len(others), each) for number, each in enumerate(others)]
     return [each for _, each in sorted(placed, key=lambda one: one[0])]

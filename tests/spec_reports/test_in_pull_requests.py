@@ -101,6 +101,8 @@ async def test_pull_requests_without_the_file_cost_two_requests_however_many_che
     await shop.looked_again()
     now = requests.by_route("spec")
     spent = {route: count - before.get(route, 0) for route, count in now.items()}
+    # Pull requests are listed by the hour, and other tests may have moved the clock.
+    assert spent.pop("GET /repos/{owner}/{repo}/pulls", 0) <= 1
     assert {route: count for route, count in spent.items() if count} == {
         "GET /repos/{owner}/{repo}/pulls/{number}": 1,
         "GET /repos/{owner}/{repo}/contents/{path*}": 1,
