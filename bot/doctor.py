@@ -348,7 +348,10 @@ async def _github(settings: Settings, github: GitHub, most: int) -> list[DoctorF
     except ClockWrong as wrong:
         return [_bad("clock", str(wrong), "Set it, for instance: timedatectl set-ntp true")]
     except GitHubError as error:
-        remedy = f"Check GITHUB_API_URL ({settings.github_api_url}), the network and the proxy."
+        remedy = (
+            f"Check GITHUB_API_URL ({settings.github_api_url}), the network and the proxy; "
+            "SSL_CERT_FILE names the authority of a certificate of your own."
+        )
         return [_bad("GitHub", str(error), remedy)]
     findings = [clock, _good("GitHub", f"the App is {app.slug} ({app.id})")]
     try:

@@ -42,15 +42,20 @@ _GRACE_SECONDS = 2.0
 _PASSED_ON = (
     "PATH",
     "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
     "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
     "http_proxy",
     "https_proxy",
     "HTTPS_PROXY",
     "no_proxy",
     "NO_PROXY",
 )
+# What Python reads and curl's library does not, so that both reach GitHub or neither does.
+_TRANSLATED = {
+    "HTTP_PROXY": "http_proxy",
+    "SSL_CERT_FILE": "GIT_SSL_CAINFO",
+    "SSL_CERT_DIR": "GIT_SSL_CAPATH",
+}
 # Every process, ours or the user's clone: nothing interactive, nothing in the background that
 # would outlive the call, no program named by a repository's config that we can name here.
 _QUIET = {
@@ -200,9 +205,9 @@ class Git:
         if self.isolated:
             base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
             base |= _ISOLATED
-            # curl reads it in small letters only: its manual, "ENVIRONMENT".
-            if "HTTP_PROXY" in os.environ:
-                base.setdefault("http_proxy", os.environ["HTTP_PROXY"])
+            for name, in_gits_words in _TRANSLATED.items():
+                if name in os.environ:
+                    base.setdefault(in_gits_words, os.environ[name])
         else:
             base = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         options = dict(_OPTIONS)

@@ -160,11 +160,28 @@ async def exchange(
             content = await response.read()
             named = {name.lower(): value for name, value in response.headers.items()}
             return HttpAnswer(response.status, named, content)
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-        return Lost("GitHub could not be reached", sent=False)
+    except (
+        aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError
+    ) as error:  # fmt: skip
+        return Lost(_unreached(error), sent=False)
     except aiohttp.ClientPayloadError:
         return Lost("the answer was cut short")
     except TimeoutError:
         return Lost("no answer in time")
     except (aiohttp.ClientError, ConnectionError) as error:
         return Lost(f"the connection broke ({type(error).__name__})")
+
+
+def _unreached(error: Exception) -> str:
+    """Say why nothing was sent, without the addresses that the error names."""
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answered {error.status}"
+        case aiohttp.ClientProxyConnectionError():
+            return "the proxy could not be reached"
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return "GitHub's certificate is not trusted here"
+        case aiohttp.ClientConnectorDNSError():
+            return "GitHub could not be reached: no such host"
+        case _:
+            return "GitHub could not be reached"
