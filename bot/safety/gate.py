@@ -102,12 +102,12 @@ def strictest(
 def held(pause: Pause) -> str:
     """Say why, who, since when, and how to lift it (Markdown)."""
     since = pause.since.strftime("%Y-%m-%d %H:%M UTC")
+    founder_or = "" if pause.kind is PauseKind.SAFETY else " or a person with maintain access"
     lines = [
         f"**Paused:** {markdown.text(pause.reason)}",
         f"By {markdown.code(pause.set_by)} since {since}.",
         f"**To lift it:** {_how_to_lift(pause)}",
-        "To let only this commit through: `/approve` here, by a person with maintain access"
-        + (" who is a Founder." if pause.kind is PauseKind.SAFETY else "."),
+        f"To let only this commit through: `/approve` here, by a Founder{founder_or}.",
     ]
     return "\n\n".join(lines)
 

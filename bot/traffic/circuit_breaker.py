@@ -1,8 +1,10 @@
 """Gives the traffic back on a breach, before anybody is asked.
 
 It acts before any Run hears of it, in a transaction of its own: from the observation that
-crosses a limit to the baseline being served there is nothing to wait for. The Run is woken
-afterwards; if that is lost, it finds the closed ledger at its next look.
+crosses a limit to the baseline being served there is nothing to wait for: flags have no copy of
+the allocation but answer each client by its newest rows (`allocation.py`; over HTTP
+`bot/intake/api/traffic.py`). The Run is woken afterwards; if that is lost, it finds the closed
+ledger at its next look.
 """
 
 from __future__ import annotations

@@ -61,6 +61,10 @@ _NO_TEXT = re.compile(
 )
 
 
+_SHOWN = 90
+"""Letters of a text on the page that says where each stands."""
+
+
 def texts() -> dict[str, list[Text]]:
     """Each text by where it is met, in the order of the code."""
     seen: set[Path] = set()
@@ -101,6 +105,31 @@ def page() -> str:
             lines += [f"- {words}"]
         lines += [""]
     return "\n".join(lines)
+
+
+def places() -> str:
+    """The page that says in which file each text stands, by the first words of two of them."""
+    lines = [
+        "# Where each text stands",
+        "",
+        "Written by `tests/house/test_words.py` from the code; `PLAYBOOKS_TEXTS=write` writes it",
+        "again. Of each file the longest text and another, as far as they begin; the manual has",
+        "them whole, under *Every text*.",
+    ]
+    for title, found in texts().items():
+        lines += ["", f"## {title}", "", "| file | says, for instance |", "|---|---|"]
+        for path in dict.fromkeys(each.path for each in found):
+            said = [each.words for each in found if each.path == path]
+            shown = dict.fromkeys([max(said, key=len), said[0]])
+            lines.append(f"| `{path}` | {'<br>'.join(map(_beginning, shown))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _beginning(words: str) -> str:
+    line = " ".join(words.split())
+    cut = line if len(line) <= _SHOWN else f"{line[:_SHOWN].rpartition(' ')[0]} …"
+    plain = re.sub(r"[`*\\]", "", cut).replace("|", "/")
+    return html.escape(plain, quote=False).replace("[", "&#91;")
 
 
 def _of(path: Path) -> Iterator[Text]:

@@ -6,6 +6,7 @@ Each rule has its reason, and the few places where the word is right.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from tests.house.manual_items import ROOT, documents
 sys.path.insert(0, str(ROOT / "packaging/manual"))
 
 import words  # type: ignore[import-not-found]
+
+PLACES = ROOT / "docs/develop/texts.md"
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,13 @@ def test_the_page_of_every_text_has_them_all() -> None:
     assert "Done: {done} ({commit linked})." in shown
     # Built, the manual lies among the cockpit's pages: its page of every text holds no page of it.
     assert "bot/cockpit/manual" not in shown
+
+
+def test_the_page_that_says_where_each_text_stands_is_of_today() -> None:
+    page = words.places()
+    if os.environ.get("PLAYBOOKS_TEXTS") == "write":
+        PLACES.write_text(page)
+    assert PLACES.read_text() == page, "PLAYBOOKS_TEXTS=write writes it"
 
 
 def test_transcripts_in_the_documents_are_of_words_that_are_said_today() -> None:
