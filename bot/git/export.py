@@ -149,7 +149,7 @@ def _with_alternates(objects: Path) -> tuple[Path, ...]:
     found = [objects.resolve()]
     for folder in found:
         listed = folder / "info" / "alternates"
-        for line in listed.read_text().splitlines() if listed.is_file() else []:
+        for line in os.fsdecode(listed.read_bytes()).splitlines() if listed.is_file() else []:
             other = (folder / line).resolve()
             if line and not line.startswith("#") and other not in found:
                 found.append(other)

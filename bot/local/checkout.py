@@ -6,6 +6,7 @@ build left there it must not see: objects of one commit would pass for those of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -72,7 +73,7 @@ async def work_tree(git: Git) -> Path | None:
         return git.git_dir.parent
     pointer = git.git_dir / "gitdir"
     if pointer.is_file():
-        return Path(pointer.read_text().strip()).parent
+        return Path(os.fsdecode(pointer.read_bytes()).strip()).parent
     said = await git.run("config", "--get", "core.worktree", ok=(0, 1))
     return (git.git_dir / said.text).resolve() if said.text else None
 
