@@ -3,7 +3,8 @@
 A step's id is stored in the journal of each Run under way and never changes
 (`docs/develop/changing-a-playbook.md`). Its words are for people and may change any day. One table,
 so that what a Run can do to the world can be read as a whole: a step without an undo only reads,
-or only changes our own records. Who is served is no record, and has one.
+only says something, has a check tried again, or only changes our own records. Who is served is no
+record, and has one.
 """
 
 from __future__ import annotations
