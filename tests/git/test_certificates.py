@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -79,6 +80,25 @@ async def test_whoever_is_not_trusted_is_named_and_nothing_was_sent(
         answer = await exchange(session, "POST", f"{address}/api/v3", {}, b"{}")
     assert answer == Lost("GitHub's certificate is not trusted here", sent=False)
     assert "certificate" in await said_by_git(address, tmp_path)
+
+
+async def test_a_server_that_speaks_no_tls_is_no_untrusted_certificate() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, new_session(5.0) as session:
+        said = await exchange(session, "GET", f"https://127.0.0.1:{port}/meta", {}, None)
+    assert said == Lost("TLS with GitHub failed", sent=False)
+
+
+async def test_a_host_that_nobody_knows_is_said() -> None:
+    async with new_session(5.0) as session:
+        said = await exchange(session, "GET", "https://github.invalid/meta", {}, None)
+    assert said == Lost("GitHub could not be reached: no such host", sent=False)
 
 
 @pytest.mark.parametrize("setting", ["SSL_CERT_FILE", "GIT_SSL_CAINFO"])

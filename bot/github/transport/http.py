@@ -179,8 +179,10 @@ def _unreached(error: Exception) -> str:
             return f"the proxy answered {error.status}"
         case aiohttp.ClientProxyConnectionError():
             return "the proxy could not be reached"
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+        case aiohttp.ClientConnectorCertificateError():
             return "GitHub's certificate is not trusted here"
+        case aiohttp.ClientConnectorSSLError():
+            return "TLS with GitHub failed"
         case aiohttp.ClientConnectorDNSError():
             return "GitHub could not be reached: no such host"
         case _:
