@@ -529,6 +529,7 @@ class Bot:
             clock=self.clock,
             registry=self.registry,
             turns_away=self.strangers.turns_away,
+            at_github=self.github.now,
         )
 
     def _missed(self, us: OurApp) -> CatchUp:

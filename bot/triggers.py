@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
 
@@ -416,8 +416,16 @@ class CorrectionRequest(Request):
     problems: tuple[Problem, ...] = Field(min_length=1)
 
 
+LATE = timedelta(minutes=2)
+"""A comment that is read so long after it was written was missed."""
+
+
 class Trigger(Value):
-    """A request to act, with everything needed to judge it, run it and answer it."""
+    """A request to act, with everything needed to judge it, run it and answer it.
+
+    `received_at` is when it came; of a comment that was read long after, when it was written: it
+    means nothing that came later.
+    """
 
     source: Source
     repository: Repository

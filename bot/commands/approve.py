@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -29,7 +30,7 @@ from bot.records.runs import StoredRun as WaitingRun
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import Objection, founders_of, objection_to
 from bot.safety.self_workers import Marked, read_held
-from bot.triggers import ApproveRequest, SourceKind, Trigger, Value
+from bot.triggers import LATE, ApproveRequest, SourceKind, Trigger, Value
 
 
 class _Asked(Value):
@@ -224,8 +225,9 @@ def _not_to_this(trigger: Trigger, asked: _Asked) -> Reply | None:
 
 
 def _to_another_plan(trigger: Trigger, approval: Approval, before: Collection[str]) -> Reply | None:
-    """A yes that was on its way while the plan changed is to the plan before."""
-    if not before or trigger.received_at >= approval.asked_at:
+    """A yes that was on its way while the plan was made or changed is to what was before."""
+    too_early = approval.asked_at - trigger.received_at
+    if too_early <= (timedelta() if before else LATE):
         return None
     request = trigger.request
     named = request.approval if isinstance(request, ApproveRequest) else None
@@ -233,7 +235,7 @@ def _to_another_plan(trigger: Trigger, approval: Approval, before: Collection[st
         return None
     return _refused(
         trigger,
-        "Nothing was approved: the plan changed just before you approved it.",
+        "Nothing was approved: the plan was made or changed after you wrote this.",
         "Read it as it stands now, and `/approve` it again if you agree.",
     )
 

@@ -34,7 +34,15 @@ from bot.records.runs import StoredRun
 from bot.safety.admission import AdmissionFacts, Initiative
 from bot.safety.admission_facts import AdmissionReader
 from bot.safety.founders import may_name
-from bot.triggers import ApproveRequest, RejectRequest, Role, RulingRequest, SeverityRequest, Value
+from bot.triggers import (
+    ApproveRequest,
+    RejectRequest,
+    Role,
+    RulingRequest,
+    SeverityRequest,
+    Trigger,
+    Value,
+)
 
 Wake = Callable[[str, Signal, str], Awaitable[None]]
 """Sends a Signal to the Run of this id, at most once per key."""
@@ -69,11 +77,15 @@ class RunSignals:
     async def cancel(self, answer: TriggerAnswer) -> None:
         """Cancel what is under way here."""
         here = await self._context.look(answer.run, answer.trigger)
-        if not here.live:
+        meant = _begun_before(answer.trigger, here.live)
+        if here.live and not meant:
+            later = replies.came_later(answer.trigger.actor, "cancel")
+            return await answer.say(later, Emotion.REFUSED)
+        if not meant:
             return await self._nothing(answer, here)
         if here.parked:
             return await self._give_up(answer, here)
-        return await self.send(answer, here, here.live, SignalKind.CANCEL)
+        return await self.send(answer, here, meant, SignalKind.CANCEL)
 
     async def rule(self, answer: TriggerAnswer, request: RulingRequest) -> None:
         """Tell the bisect here what a person knows of one commit."""
@@ -87,7 +99,11 @@ class RunSignals:
         """Say yes or no to the one plan that waits for it: named by its id, or the only one."""
         run, trigger = answer.run, answer.trigger
         here = await self._context.look(run, trigger)
-        pending = here.pending(request.approval)
+        asking = here.pending(request.approval)
+        pending = _begun_before(trigger, asking)
+        if asking and not pending:
+            later = replies.came_later(trigger.actor, request.command)
+            return await answer.say(later, Emotion.REFUSED)
         is_yes = isinstance(request, ApproveRequest)
         # A digest names a version of the configuration, and nothing that is held.
         named = is_yes and may_name(request.approval or "")
@@ -377,3 +393,12 @@ async def _relabel(client: RepositoryClient, found: Sequence[Incident], label: s
                     await client.labels.remove(incident.issue, old)
             await client.labels.add(incident.issue, [label])
     return True
+
+
+def _begun_before(trigger: Trigger, found: Sequence[StoredRun]) -> tuple[StoredRun, ...]:
+    """Those of these Runs that were asked for before this was said: it is about no others."""
+    return tuple(
+        run
+        for run in found
+        if Trigger.model_validate(run.trigger).received_at <= trigger.received_at
+    )

@@ -111,6 +111,8 @@ class PauseCommands:
         wanted = [p for p in asked.held if request.scope in (None, p.scope)]
         if len(wanted) != 1:
             return _which(trigger.actor, asked.held, request.scope)
+        if wanted[0].since > trigger.received_at:
+            return _paused_since(trigger.actor, wanted[0])
         if not asked.lifting.may:
             deed = f"`/unpause {wanted[0].scope} because …`"
             return _may_not(trigger.actor, asked.lifting, _needed(wanted[0]), deed)
@@ -121,7 +123,7 @@ class PauseCommands:
             pause = await pauses.in_force(conn, trigger.repository.id, wanted[0].scope, lock=True)
             if pause is None:
                 return False
-            if pause.kind is not wanted[0].kind:
+            if pause.kind is not wanted[0].kind or pause.since > trigger.received_at:
                 raise StaleVersion(f"{pause.scope} was paused for another reason meanwhile")
             await pauses.unpause(
                 conn, pause, by=trigger.actor.login, person=True, at=now, because=because,
@@ -231,6 +233,18 @@ def _needed(pause: Pause) -> Role | None:
 def _may_exempt(pause: Pause) -> Role | None:
     """The weakest role that lets one commit through; None: only a Founder does."""
     return None if pause.kind is PauseKind.SAFETY else MAY_EXEMPT
+
+
+def _paused_since(actor: Actor, pause: Pause) -> Reply:
+    return Reply(
+        text=replies.refusal(
+            actor,
+            f"{markdown.code(pause.scope)} was paused after you wrote this: "
+            f"{markdown.text(pause.reason)}",
+            f"To let it go on all the same: `/unpause {pause.scope} because …`.",
+        ),
+        done=False,
+    )
 
 
 def _unknown(actor: Actor, scope: str, known: Sequence[str]) -> Reply:

@@ -89,6 +89,20 @@ def nothing_to_retry(actor: Actor) -> str:
     )
 
 
+def came_later(actor: Actor, command: str) -> str:
+    """Answer a word that was heard long after it was said, about what began in between.
+
+    Args:
+        actor: who said it.
+        command: what they said.
+    """
+    return refusal(
+        actor,
+        "What is under way here was asked for after you wrote this.",
+        f"If you mean it: {markdown.code(f'/{command}')}.",
+    )
+
+
 def left_here(actor: Actor) -> str:
     """What was under way here has broken off, and hears nothing."""
     return (

@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from types import TracebackType
 
 import aiohttp
@@ -177,6 +178,13 @@ class GitHub:
     def presume_silent(self) -> None:
         """Take it that GitHub does not answer, until it does: somebody waited in vain."""
         self._around.unanswered = max(self._around.unanswered, SILENT_AFTER)
+
+    def now(self) -> datetime | None:
+        """Tell the time by GitHub's clock, as of its last answer; None before the first."""
+        if self._around.heard is None:
+            return None
+        date, at = self._around.heard
+        return date + timedelta(seconds=time.monotonic() - at)
 
     def pace(self, part: float) -> None:
         """Keep to this part (0 to 1) of GitHub's secondary limits; 0: to none of them.

@@ -408,9 +408,9 @@ class CatchUp:
             about = {"action": "submitted", "pull_request": pull, "review": review}
             told = self._delivery("pull_request_review", client.repository, about, review)
             # An edited one never runs; asking whether it was costs a request, so only if it may.
-            if [*_triggers(told, self._clock())] and not await client.changes.review_was_edited(
-                str(review.get("node_id"))
-            ):
+            if [
+                *_triggers(told, self._clock(), None)
+            ] and not await client.changes.review_was_edited(str(review.get("node_id"))):
                 yield told
 
     async def _labels(
@@ -516,7 +516,7 @@ class CatchUp:
         return Delivery(event=event, payload=payload, us=self._us)
 
     async def _take(self, delivery: Delivery) -> None:
-        for trigger, is_talk in _triggers(delivery, self._clock()):
+        for trigger, is_talk in _triggers(delivery, self._clock(), self._github.now()):
             await self._put(trigger, is_talk=is_talk)
 
     async def _put(self, trigger: Trigger, *, is_talk: bool = False) -> None:
@@ -524,12 +524,14 @@ class CatchUp:
             log.warning("a delivery never came; its request is taken up now", key=trigger.key)
 
 
-def _triggers(delivery: Delivery, now: datetime) -> Iterator[tuple[Trigger, bool]]:
+def _triggers(
+    delivery: Delivery, now: datetime, at_github: datetime | None
+) -> Iterator[tuple[Trigger, bool]]:
     """What is asked for, each with whether it is a stranger's talk."""
     for meaning in meanings(delivery):
         if isinstance(meaning, CommentPosted | Labeled | IncidentClosed):
             is_talk = isinstance(meaning, CommentPosted) and meaning.by_outsider
-            for trigger in event_triggers.triggers(meaning, now):
+            for trigger in event_triggers.triggers(meaning, now, at_github=at_github):
                 yield trigger, is_talk
 
 

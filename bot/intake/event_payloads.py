@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from bot.command_arguments import CommentPlace
@@ -39,6 +40,15 @@ def number(payload: Payload, *path: str) -> int | None:
     if isinstance(found, bool) or not isinstance(found, int):
         return None
     return found if 0 < found <= _LARGEST_ID else None
+
+
+def moment(payload: Payload, *path: str) -> datetime | None:
+    """Return the time at this path, with its zone."""
+    try:
+        found = datetime.fromisoformat(text(payload, *path) or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def mapping(payload: Payload, *path: str) -> Payload:
@@ -125,7 +135,7 @@ class CommentPosted:
     In the cockpit nothing need be the `subject`, and `run` is the Run whose button was pressed.
     `app` is the App that wrote it in the person's name, if one did. `by_outsider` is what GitHub
     says of its author: no owner, member or collaborator that everybody may know of. A hint only:
-    members can be private.
+    members can be private. `said_at` is when it was written, by GitHub's clock, where it tells.
     """
 
     repository: Repository
@@ -140,6 +150,7 @@ class CommentPosted:
     run: str | None = None
     app: str | None = None
     by_outsider: bool = False
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from bot.command_arguments import shown
@@ -19,6 +19,7 @@ from bot.intake.event_payloads import (
 )
 from bot.slash_commands import BUTTONS, COMMANDS
 from bot.triggers import (
+    LATE,
     OURSELVES,
     Actor,
     ActorKind,
@@ -37,15 +38,25 @@ from bot.triggers import (
     Trigger,
 )
 
+LONGEST_AGO = timedelta(days=30)
+
 
 def triggers(
     asked: CommentPosted | Labeled | IncidentClosed | ButtonPressed | CheckFailed,
     received_at: datetime,
+    *,
+    at_github: datetime | None = None,
 ) -> list[Trigger]:
-    """Return the Triggers in what happened; their keys are the same on every redelivery."""
+    """Return the Triggers in what happened; their keys are the same on every redelivery.
+
+    Args:
+        asked: what happened.
+        received_at: when we heard of it.
+        at_github: what time it was then by GitHub's clock, where that is known.
+    """
     match asked:
         case CommentPosted():
-            return _from_comment(asked, received_at)
+            return _from_comment(asked, _meant_at(asked.said_at, received_at, at_github))
         case Labeled():
             source = Source(
                 kind=SourceKind.LABEL,
@@ -80,6 +91,15 @@ def triggers(
             return [_of_check(asked, received_at)]
         case _:
             assert_never(asked)
+
+
+def _meant_at(
+    said_at: datetime | None, received_at: datetime, at_github: datetime | None
+) -> datetime:
+    """When a comment counts as received: what came after it was written it does not mean."""
+    if said_at is None or at_github is None or at_github - said_at <= LATE:
+        return received_at
+    return received_at - min(at_github - said_at, LONGEST_AGO)
 
 
 def _of_check(failed: CheckFailed, received_at: datetime) -> Trigger:

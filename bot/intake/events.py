@@ -201,6 +201,8 @@ def _comment(
             app=_other_app(comment),
             by_outsider=event_payloads.text(comment, "author_association")
             not in {None, *_INSIDERS},
+            said_at=event_payloads.moment(comment, "created_at")
+            or event_payloads.moment(comment, "submitted_at"),
         ),
     )
 

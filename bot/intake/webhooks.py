@@ -80,6 +80,7 @@ class Webhooks:
         registry: CollectorRegistry,
         patience: timedelta = PATIENCE,
         turns_away: Callable[[CommentPosted], bool] = lambda _: False,
+        at_github: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         """Prepare the handler.
 
@@ -92,6 +93,7 @@ class Webhooks:
             registry: where deliveries are counted.
             patience: how long a delivery waits for a database that is away.
             turns_away: tells, at once and from memory, which comments need not be read.
+            at_github: the time by GitHub's clock, once it is known.
 
         Raises:
             ValueError: there is no secret, so anybody could forge deliveries.
@@ -105,6 +107,7 @@ class Webhooks:
         self._clock = clock
         self._patience = patience
         self._turns_away = turns_away
+        self._at_github = at_github
         self._refusals = Few()
         # Bound once: of nearly every delivery there is a line that nobody wants.
         self._quiet = log.bind()
@@ -242,7 +245,7 @@ class Webhooks:
         return [
             (trigger, isinstance(each, CommentPosted) and each.by_outsider)
             for each in asked
-            for trigger in event_triggers.triggers(each, now)
+            for trigger in event_triggers.triggers(each, now, at_github=self._at_github())
         ]
 
     async def _pass_on(self, hint: Hint) -> None:

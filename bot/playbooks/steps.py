@@ -530,6 +530,7 @@ class Patch(StrEnum):
     REFUSALS_ARE_RECORDED = "refusals-are-recorded"
     STEPS_TELL_THE_TIME = "steps-tell-the-time"
     BOUND_TO_BASE = "bound-to-base"
+    ASKED_STAGES = "asked-stages"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -126,6 +128,8 @@ class ChannelContext:
     unanswered: int = 0
     paces: bool = True
     """Whether GitHub's secondary limits are kept to before it says so."""
+    heard: tuple[datetime, float] | None = None
+    """The time that GitHub's last answer said, and `time.monotonic()` then."""
     edits: dict[int, WaitingEdit] = field(default_factory=dict)
     """Comments, by their ids, of which a new text waits for room."""
 
@@ -430,6 +434,8 @@ class Channel:
         is_answer = isinstance(answer, HttpAnswer) and answer.status < 500
         around.unanswered = 0 if is_answer else around.unanswered + 1
         if isinstance(answer, HttpAnswer):
+            if (date := _date(answer.headers)) is not None:
+                around.heard = date, time.monotonic()
             resource = "graphql" if request.route.startswith("/graphql") else "core"
             if resource == "core":
                 lane.budget.learn(answer.headers)
@@ -538,6 +544,15 @@ def _costs(request: SentRequest, content: bytes | None) -> RequestCost:
         return RequestCost("graphql", 5 if is_mutation else 1, creates=False)
     creates = request.method == "POST" and _CREATES.search(request.route) is not None
     return RequestCost("core", 1 if request.method == "GET" else 5, creates)
+
+
+def _date(headers: Mapping[str, str]) -> datetime | None:
+    """When an answer was given, by the clock of whoever gave it (RFC 9110, 6.6.1)."""
+    try:
+        given = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
+    return given if given.tzinfo is not None else None
 
 
 def _path(route: str, params: Params) -> str:

@@ -57,7 +57,7 @@ from bot.playbooks.run import (
     first,
     heard,
 )
-from bot.playbooks.steps import Step, WaitPoint
+from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.undo import TakenBack, Undoer, see_what_to_undo, undo
 from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
@@ -110,6 +110,7 @@ class RampWatch:
         self._a_while = parts.patience.look_again.total_seconds()
         self._approvals: tuple[StageApproval, ...] = ()
         self._insisted: frozenset[int] = frozenset()
+        self._asked: frozenset[int] = frozenset()
         self._asking: AskAboutRamp | None = None
         self._began = False
         self.work.undoers.append(
@@ -298,6 +299,7 @@ class RampWatch:
             await self.work.recorder.need_no_approval(why, of, asks_again=ask is not None)
         if ask is not None:
             await self.work.recorder.wait_for_approval(ask.why, _of(ask))
+            self._asked |= {ask.stage}
         self._asking = ask
 
     async def _listen(self, phase: int) -> Ending | None:
@@ -317,13 +319,17 @@ class RampWatch:
         phases = self.plan.policy.phases
         if phase + 1 >= len(phases):
             return
+        stage = phases[phase + 1].stage
+        is_meant = signal.reason == _named(stage) if signal.reason else stage in self._asked
+        if not is_meant and self.run.patched(Patch.ASKED_STAGES):
+            # It was on its way while the stage before was entered, and is about that.
+            return
         by = signal.actor or Actor(kind=OURSELVES.kind, login="somebody")
 
         async def founder(_: bool) -> bool:
             return await self.parts.is_founder(by.login)
 
         is_founder = await self.run.step(Step.READ_FOUNDER_ROLE, bool, founder)
-        stage = phases[phase + 1].stage
         self._approvals += (StageApproval(stage=stage, by=by.login, founder=is_founder),)
         self._insisted |= {phase}
         if self._asking is not None:
@@ -401,6 +407,11 @@ def _of(ask: AskAboutRamp) -> str:
     return f"stage {ask.stage}%"
 
 
+def _named(stage: int) -> str:
+    """What a yes says that names its stage, as `/ramp STAGE` does."""
+    return f"stage {stage}"
+
+
 async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RampResources) -> Ending:
     """Give the candidate more and more of the traffic, and take it back at any anomaly.
 
@@ -457,6 +468,6 @@ async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: RampResources)
     """Tell the ramp under way that its next stage is wanted."""
     if plan.stage is None:
         return joined("ramp", plan.issue, plan.incident)
-    signal = Signal(kind=SignalKind.APPROVE, actor=trigger.actor, reason=f"stage {plan.stage}")
+    signal = Signal(kind=SignalKind.APPROVE, actor=trigger.actor, reason=_named(plan.stage))
     await parts.wake(plan.run, signal, f"{run.id}:{plan.run}")
     return words.going_on(plan.issue, plan.incident, plan.stage)

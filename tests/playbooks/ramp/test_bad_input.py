@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from bot.playbooks.run import Signal, SignalKind
 from bot.records import incidents
 from bot.traffic import evidence_log as ledgers
+from bot.triggers import Actor, ActorKind
 from tests.playbooks.providing import CAPABILITY, Providers
 
 
@@ -148,3 +150,25 @@ async def test_prometheus_is_named_and_nobody_said_where_it_is(providers: Provid
     await providers.configure(prometheus=None)
     await shop.says(issue, f"/ramp {CAPABILITY}")
     await providers.ramping(5)
+
+
+async def test_a_yes_that_was_on_its_way_is_to_no_stage_that_was_not_asked_about(
+    providers: Providers,
+) -> None:
+    await providers.configure(approvals={25: 1})
+    shop = providers.shop
+    issue = await providers.shadowed()
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+    run = await shop.last_run()
+    assert run is not None
+    bob = Actor(kind=ActorKind.PERSON, login="bob")
+    for reason in (None, "stage 5"):
+        late = Signal(kind=SignalKind.APPROVE, actor=bob, reason=reason)
+        await shop.bot.engine.wake(run.id, late, f"late {reason}")
+    await providers.served(1200)
+    await shop.standing(issue, "The stage of 25% needs 1 approval; none given so far.")
+    assert await providers.percent() == 5
+    await shop.says(issue, "/approve")
+    await providers.serve_until(25)
+    await shop.says(issue, "/cancel")

@@ -39,6 +39,8 @@ async def test_what_was_asked_before_by_another_plan_is_known(conn: AsyncConnect
     [
         # Nothing else was asked before: whatever comes is to this.
         ((), -5, None, True),
+        # But not what was said long before.
+        ((), -200, None, False),
         # It was on its way when the plan changed.
         ((X,), -1, None, False),
         ((X,), 0, None, True),

@@ -1,0 +1,110 @@
+"""A word that is heard long after it was said means nothing that came in between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.triggers import LATE
+from fakegithub.deliveries.deliveries import FakeDelivery
+from fakegithub.deliveries.delivery_faults import Lose
+from fakegithub.server import DemoGitHub
+from tests.shop import Answer, Shop
+
+Meanwhile = Callable[[], Awaitable[object]]
+LONG_AGO = 10 * LATE
+
+
+async def is_served(shop: Shop) -> bool:
+    return any(each.id == shop.repository.id for each in await shop.bot.served.served())
+
+
+async def said_long_ago(
+    github: DemoGitHub, shop: Shop, number: int, words: str, meanwhile: Meanwhile
+) -> Answer:
+    """Alice's comment is delivered when something else has happened: ten times `LATE` later."""
+    # Once a minute the bot reads what it missed: not in between.
+    await shop.eventually(lambda: is_served(shop))
+    await shop.looked_again()
+    rule = github.faults.on_delivery(Lose(recorded=True), event=r"^issue_comment\.created$")
+    comment = await shop.alice.comment(number, words)
+
+    async def failed() -> FakeDelivery | None:
+        told = (d for d in github.deliveries.log.values() if d.event == "issue_comment")
+        about = (d for d in told if json.loads(d.payload)["comment"]["id"] == comment["id"])
+        return next(about, None) if rule.fired else None
+
+    delivery: FakeDelivery = await shop.eventually(failed)
+    await meanwhile()
+    said = datetime.fromisoformat(comment["created_at"])
+    at = (said - LONG_AGO).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    delivery.payload = delivery.payload.replace(comment["created_at"].encode(), at)
+    github.deliveries.redeliver(delivery)
+    return Answer(shop, number, comment["id"])
+
+
+async def test_a_pause_that_came_later_is_not_lifted(github: DemoGitHub, shop: Shop) -> None:
+    number = await shop.broken()
+
+    async def paused() -> None:
+        assert await (await shop.says(number, "/pause because evals fell")).reaction() == "+1"
+
+    answer = await said_long_ago(github, shop, number, "/unpause because all is well", paused)
+    assert await answer.reaction() == "confused"
+    [said] = await shop.told(number, "was paused after you wrote this", times=1)
+    assert "`/unpause self-work because …`" in said
+    assert await (await shop.says(number, "/unpause because we looked")).reaction() == "+1"
+
+
+async def test_a_revert_that_was_asked_for_later_is_not_cancelled(
+    github: DemoGitHub, shop: Shop
+) -> None:
+    shop.verdicts.clear()
+    number = await shop.broken()
+
+    async def reverting() -> None:
+        await shop.says(number, "/revert because totals are zero")
+        await shop.hotfix()
+
+    answer = await said_long_ago(github, shop, number, "/cancel", reverting)
+    assert await answer.reaction() == "confused"
+    assert (await shop.hotfix())["state"] == "open"
+    assert await (await shop.says(number, "/cancel")).reaction() == "+1"
+
+
+@pytest.mark.parametrize("word", ["/approve", "/reject"])
+async def test_a_question_that_was_asked_later_is_not_answered(
+    word: str, github: DemoGitHub, shop: Shop
+) -> None:
+    shop.verdicts.clear()
+    await shop.merged("A commit no check has seen", {"other.py": "1\n"})
+    number = await shop.broken()
+
+    async def asked() -> None:
+        await shop.says(number, "/revert because totals are zero")
+        await shop.standing(number, "no check says whether it is good")
+
+    answer = await said_long_ago(github, shop, number, word, asked)
+    assert await answer.reaction() == "confused"
+    hotfix = await shop.hotfix()
+    assert (hotfix["state"], hotfix["merged_at"]) == ("open", None)
+    await shop.says(number, "/cancel")
+
+
+async def test_what_nothing_contradicts_is_carried_out_however_late(
+    github: DemoGitHub, shop: Shop
+) -> None:
+    number = await shop.broken()
+
+    async def nothing() -> None:
+        """Nothing happens."""
+
+    await said_long_ago(github, shop, number, "/revert because totals are zero", nothing)
+    assert await shop.merged_hotfix()
+
+
+def test_what_comes_within_two_minutes_is_not_late() -> None:
+    assert timedelta(minutes=2) == LATE
