@@ -24,13 +24,18 @@ LONG = ("chaos", "cli", "playbooks/bisect", "cockpit/test_browser.py")
 LONG_UNTIL = 0.7
 """The part of a run in which the long tests begin: none is to go on alone at the end."""
 
-WAITING = ("chaos/test_missed.py", "deploy", "engine", "safety", "security", "spec_reports")
+WAITING = (
+    "chaos/test_missed.py", "deploy", "engine", "safety", "security", "spec_reports", "trials",
+)  # fmt: skip
 """Tests below `tests` that wait for clocks and limits: one after another they leave cores idle."""
 
 WAITING_UNTIL = 0.9
 
 FIRST = ("demo", "local", "test_retention.py", "test_transfer.py")
 """Tests below `tests` that no bot of this process may join in: none runs before they are over."""
+
+PURE = ("canary", "culprit", "house", "intake/comments", "records/documents")
+"""Tests below `tests` that only count: they fill the cores while the first ones wait."""
 
 FEW = 8
 """So many files of pure tests need no workers: those would take longer to begin."""
@@ -61,13 +66,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not hasattr(config, "workerinput"):
         return
     rest, kinds = list(items), list[list[pytest.Item]]()
-    for places in (FIRST, WAITING, LONG):
+    for places in (FIRST, PURE, WAITING, LONG):
         kinds.append([each for each in rest if _is_below(each, places)])
         rest = [each for each in rest if not _is_below(each, places)]
-    first, waiting, long = kinds
+    first, pure, waiting, long = kinds
     random.Random(20).shuffle(long)  # noqa: S311  so that those of one kind do not come together
     spread_once = spread(waiting, rest, until=WAITING_UNTIL)
-    items[:] = [*first, *spread(long, spread_once, until=LONG_UNTIL)]
+    items[:] = [*spread(first, pure, until=1), *spread(long, spread_once, until=LONG_UNTIL)]
 
 
 def _is_below(item: pytest.Item, places: tuple[str, ...]) -> bool:
