@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.errors import Passing
 from bot.github.client import GitHub
-from bot.github.errors import Unreadable
+from bot.github.errors import GitHubError, Unreadable, in_words
 from bot.github.models import App
 from bot.intake.event_payloads import OurApp
 from bot.intake.http.problems import put_off
@@ -202,12 +202,13 @@ class Introduction:
                 await self._ask()
         except InvalidSettings:
             raise
-        except (TimeoutError, Passing, ClockWrong) as error:
-            self._fault = str(error) if isinstance(error, ClockWrong) else _SILENT
-            if not isinstance(error, ClockWrong):
-                self._github.presume_silent()
-            log.warning("GitHub cannot be worked with yet; trying again", why=str(error))
-            await self._remember()
+        except (TimeoutError, Passing) as error:
+            self._github.presume_silent()
+            await self._go_without(_SILENT, why=str(error))
+        except ClockWrong as error:
+            await self._go_without(str(error))
+        except GitHubError as error:
+            await self._go_without(_refusal(error))
 
     async def run(self) -> None:
         """Ask until GitHub has said who we are."""
@@ -220,6 +221,8 @@ class Introduction:
                 log.error("GitHub refuses the App", why=str(error))
             except Passing:
                 self._fault = _SILENT
+            except GitHubError as error:
+                self._fault = _refusal(error)
             if not self._is_sure:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, longest)
@@ -233,6 +236,11 @@ class Introduction:
         self._is_sure, self._fault = True, None
         self._introduce(app)
         await self._memory.keep_app({"id": app.id, "slug": app.slug, "name": app.name})
+
+    async def _go_without(self, fault: str, why: str = "") -> None:
+        self._fault = fault
+        log.warning("GitHub cannot be worked with yet; trying again", why=why or fault)
+        await self._remember()
 
     async def _remember(self) -> None:
         said = await self._memory.app()
@@ -250,6 +258,10 @@ class Introduction:
 
 
 _SILENT = "GitHub does not answer"
+
+
+def _refusal(error: GitHubError) -> str:
+    return f"GitHub does not say which App this is: {in_words(error)}"
 
 
 PATIENCE_S = 5.0

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
 from bot.github.client import GitHub
-from bot.github.errors import BadCredentials, NotFound
+from bot.github.errors import BadCredentials, NotFound, Unreadable
 from bot.github.models import App
 from bot.github.transport.auth import AppKey
 from bot.github.transport.http import Addresses
@@ -250,7 +250,7 @@ async def ask_who(github: GitHub, app_id: int, api_url: str) -> App:
     Raises:
         InvalidSettings: the id, the key or the address is wrong; says which.
         ClockWrong: GitHub says that the times in what we sign are none.
-        Passing: GitHub is away.
+        GitHubError: GitHub is away (Passing), or will not say.
     """
     try:
         return await github.ourselves.app(ask=True)
@@ -270,7 +270,7 @@ async def ask_who(github: GitHub, app_id: int, api_url: str) -> App:
         if "integration" in refused.said.lower():
             raise _no_app(app_id) from refused
         raise _no_github(api_url) from refused
-    except ValueError as refused:
+    except (ValueError, Unreadable) as refused:
         raise _no_github(api_url) from refused
 
 

@@ -159,6 +159,9 @@ async def exchange(
         ) as response:
             content = await response.read()
             named = {name.lower(): value for name, value in response.headers.items()}
+            if _is_by_another(response.status, response.content_type):
+                return Lost(f"a proxy, firewall or log-in page answered for GitHub "
+                            f"({response.status})")  # fmt: skip
             return HttpAnswer(response.status, named, content)
     except (
         aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError
@@ -170,6 +173,11 @@ async def exchange(
         return Lost("no answer in time")
     except (aiohttp.ClientError, ConnectionError) as error:
         return Lost(f"the connection broke ({type(error).__name__})")
+
+
+def _is_by_another(status: int, content_type: str) -> bool:
+    """Whether something on the way has answered: GitHub grants and refuses in no page."""
+    return status == 407 or (content_type == "text/html" and (status < 300 or status in {401, 403}))
 
 
 def _unreached(error: Exception) -> str:
