@@ -32,6 +32,7 @@ from bot.settings import (
     load_settings,
     load_setup_settings,
     misspelt,
+    value_of,
 )
 from bot.tracing import set_up_tracing, stop_tracing
 from bot.triggers import Role
@@ -590,15 +591,15 @@ def _transferred(move: Callable[[str, Path, Path, Say, datetime], Awaitable[int]
 def _database_url() -> str:
     from bot.records.database import url_from
 
-    folder = Path(os.environ.get("PLAYBOOKS_DATA", "var"))
+    folder = Path(value_of("PLAYBOOKS_DATA") or "var")
     return _variable("DATABASE_URL") or url_from(folder)
 
 
 def _variable(name: str) -> str | None:
     """A setting, for commands that need no other."""
-    path = os.environ.get(f"{name}_PATH")
+    path = value_of(f"{name}_PATH")
     try:
-        return os.environ.get(name) or (Path(path).read_text("utf-8").strip() if path else None)
+        return value_of(name) or (Path(path).read_text("utf-8").strip() if path else None)
     except OSError as error:
         _fail(f"{name}_PATH names a file that cannot be read: {error.strerror}.", code=2)
 
@@ -701,14 +702,14 @@ def _refuse(error: InvalidSettings) -> NoReturn:
 
 def _tell(message: str) -> None:
     """Say something to whoever starts the server: a line of JSON among lines of JSON."""
-    if os.environ.get("LOG_FORMAT", "").lower() == "json":
+    if (value_of("LOG_FORMAT") or "").lower() == "json":
         structlog.get_logger(__name__).warning(message)
     else:
         click.echo(message, err=True)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    if os.environ.get("LOG_FORMAT", "").lower() == "json":
+    if (value_of("LOG_FORMAT") or "").lower() == "json":
         set_up_logs("info", "json")
         structlog.get_logger(__name__).error("it ends here", why=message, code=code)
     else:

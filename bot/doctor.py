@@ -41,6 +41,7 @@ from bot.settings import (
     InvalidSettings,
     SettingFault,
     Settings,
+    http_url,
     is_nothing_set,
     load_settings,
     misspelt,
@@ -214,8 +215,8 @@ async def _port(settings: Settings) -> DoctorFinding:
     try:
         free_port(host, port)
     except InvalidSettings as refused:
-        near = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared
-        if await answers(f"http://{near}:{port}"):
+        near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared
+        if await answers(http_url(near, port)):
             return _good("port", _RUNS)
         return _of(refused.faults[0])
     return _good("port", f"{port} is free")

@@ -18,14 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -42,6 +41,11 @@ CREDENTIALS = "credentials.json"
 """In the data folder: what Setup kept, for a process that is told no App by its environment."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Hosts that only this machine reaches."""
+
+
+def http_url(host: str, port: int) -> str:
+    """The address of a port of this machine; IPv6 stands in brackets there."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,18 @@ def pem_of(given: str) -> str:
     return f"{begin}\n{lines}\n{end}\n"
 
 
+def value_of(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """What a variable says; None where it is not set, or empty.
+
+    `docker run --env-file` keeps the quotes of a file of variables, and a secret of Kubernetes the
+    line end that `base64` was given: both would be part of a password.
+    """
+    value = environment.get(name, "").strip()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        value = value[1:-1].strip()
+    return value or None
+
+
 class ServerSettings(BaseSettings):
     """What the process can be told before there is an App."""
 
@@ -108,6 +124,19 @@ class ServerSettings(BaseSettings):
     """How much is logged; `debug` says each decision with its inputs."""
     log_format: Literal["console", "json"] = "console"
     """`json`: one JSON object a line."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  likewise
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from arguments, the environment, the files it names, and Setup's."""
+        sources = (_Environment, _FilesNamedInEnvironment, _KeptBySetup)
+        return init_settings, *(source(settings_cls) for source in sources)
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -134,7 +163,7 @@ class Settings(ServerSettings):
     """The App's id, from its page; without it, Setup is shown."""
     github_private_key: SecretStr
     r"""The App's private key: PEM, PEM with `\n` for line breaks, or base64 of it."""
-    github_webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
+    github_webhook_secret: tuple[SecretStr, ...] = Field(min_length=1)
     """The webhook's secret; two with a comma between them while it is changed."""
     github_client_id: str | None = None
     """The App's client id; without it nobody can log in to the cockpit."""
@@ -146,12 +175,12 @@ class Settings(ServerSettings):
     database_url: SecretStr | None = None
     """Such as `postgresql://playbooks:PASSWORD@HOST/playbooks`; left out, SQLite in
     `PLAYBOOKS_DATA`."""
-    playbooks_api_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    playbooks_api_tokens: tuple[SecretStr, ...] = ()
     """Tokens of machines, each `name:role:repository-glob:sha256`, with commas; or use
     `playbooks token new`."""
     playbooks_alert_mappings: SecretStr | None = None
     """Where alerts of other senders have what, as JSON."""
-    playbooks_founders: Annotated[tuple[Login, ...], NoDecode] = ()
+    playbooks_founders: tuple[Login, ...] = ()
     """Logins of the Founders, with commas, where a repository's `founder.people` names none;
     left out, its admins."""
     playbooks_signing_key: SecretStr | None = None
@@ -159,14 +188,14 @@ class Settings(ServerSettings):
     made and kept in the database."""
     playbooks_sandbox: Literal["on", "off"] = "on"
     """`off`: no commit is tried on this server."""
-    playbooks_sandbox_readable: Annotated[tuple[Path, ...], NoDecode] = ()
+    playbooks_sandbox_readable: tuple[Path, ...] = ()
     """Folders with programs that trials need besides the system's, such as `/opt/toolchain`, with
     commas."""
     playbooks_replica: str | None = None
     """This process's name, unique among replicas; left out, host name and port."""
     playbooks_keep: int = Field(default=90, ge=1, le=36_500)
     """Days that what is over is kept; the audit chain is kept for ever."""
-    notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    notify_urls: tuple[SecretStr, ...] = ()
     """Apprise addresses with spaces between them; `team=` before one makes it the team's, else it
     is the Founder's."""
     prometheus_url: str | None = None
@@ -238,8 +267,7 @@ class Settings(ServerSettings):
 
     def url_at(self, port: int) -> str:
         """The same, where the port listened at was not known before (0)."""
-        given = self.playbooks_url or f"http://{self.playbooks_host}:{port}"
-        return given.rstrip("/")
+        return (self.playbooks_url or http_url(self.playbooks_host, port)).rstrip("/")
 
     def secrets(self) -> tuple[str, ...]:
         """Give every secret value, so that none is ever printed."""
@@ -264,7 +292,7 @@ class Settings(ServerSettings):
         named = [
             Path(path)
             for name in type(self).model_fields
-            if (path := os.environ.get(f"{name.upper()}_PATH"))
+            if (path := value_of(f"{name.upper()}_PATH"))
         ]
         url = self.database_url.get_secret_value() if self.database_url else ""
         if url.startswith("sqlite") and (file := url.partition("///")[2].partition("?")[0]):
@@ -276,33 +304,12 @@ class Settings(ServerSettings):
         """This process's name among its replicas, the same after a restart."""
         return self.playbooks_replica or f"{socket.gethostname()}:{self.playbooks_port}"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from arguments, the environment, the files it names, and Setup's."""
-        named = _FilesNamedInEnvironment(settings_cls)
-        return init_settings, env_settings, named, _KeptBySetup(settings_cls)
 
-
-class _FilesNamedInEnvironment(PydanticBaseSettingsSource):
-    """Reads `NAME_PATH` for every setting `NAME`."""
+class _Environment(PydanticBaseSettingsSource):
+    """Reads the variable `NAME` of every setting `name`."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        path = os.environ.get(f"{field_name.upper()}_PATH")
-        if not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidSettings(
-                SettingFault(f"{field_name.upper()}_PATH", *_why_unreadable(Path(path), error))
-            ) from error
+        return value_of(field_name.upper()), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         values = {
@@ -312,13 +319,28 @@ class _FilesNamedInEnvironment(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
-class _KeptBySetup(_FilesNamedInEnvironment):
+class _FilesNamedInEnvironment(_Environment):
+    """Reads `NAME_PATH` for every setting `NAME`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        path = value_of(f"{field_name.upper()}_PATH")
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidSettings(
+                SettingFault(f"{field_name.upper()}_PATH", *_why_unreadable(Path(path), error))
+            ) from error
+
+
+class _KeptBySetup(_Environment):
     """Reads what Setup kept in the data folder, unless the environment names another App."""
 
     def __call__(self) -> dict[str, Any]:
-        if os.environ.get("GITHUB_APP_ID") or os.environ.get("GITHUB_APP_ID_PATH"):
+        if value_of("GITHUB_APP_ID") or value_of("GITHUB_APP_ID_PATH"):
             return {}
-        file = Path(os.environ.get("PLAYBOOKS_DATA") or "var") / CREDENTIALS
+        file = Path(value_of("PLAYBOOKS_DATA") or "var") / CREDENTIALS
         try:
             kept = json.loads(file.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -388,9 +410,9 @@ CREDENTIAL_NAMES = ("GITHUB_APP_ID", "GITHUB_PRIVATE_KEY", "GITHUB_WEBHOOK_SECRE
 
 def is_nothing_set(environment: Mapping[str, str]) -> bool:
     """Whether no App is named at all, by the environment or by what Setup kept."""
-    kept = Path(environment.get("PLAYBOOKS_DATA") or "var") / CREDENTIALS
+    kept = Path(value_of("PLAYBOOKS_DATA", environment) or "var") / CREDENTIALS
     named = any(
-        environment.get(f"{name}{end}") for name in CREDENTIAL_NAMES for end in ("", "_PATH")
+        value_of(f"{name}{end}", environment) for name in CREDENTIAL_NAMES for end in ("", "_PATH")
     )
     return not named and not kept.exists()
 

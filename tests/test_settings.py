@@ -100,6 +100,55 @@ def test_without_a_webhook_secret_it_does_not_start(environment: pytest.MonkeyPa
     assert "GITHUB_WEBHOOK_SECRET" in _fault()
 
 
+@pytest.mark.parametrize("name", [each.upper() for each in Settings.model_fields])
+def test_an_empty_variable_is_one_that_is_not_set(
+    environment: pytest.MonkeyPatch, name: str
+) -> None:
+    # Compose gives what it was not told as that; of PLAYBOOKS_HOST it would be every network.
+    environment.setenv(name, " ")
+    if name in NEEDED:
+        assert f"{name}: is not set" in _fault()
+    else:
+        assert name.lower() not in load_settings().model_fields_set
+
+
+def test_an_empty_variable_hides_no_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "address"
+    file.write_text("https://bot.example\n")
+    environment.setenv("PLAYBOOKS_URL", "")
+    environment.setenv("PLAYBOOKS_URL_PATH", f'"{file}"')
+    assert load_settings().public_url == "https://bot.example"
+
+
+@pytest.mark.parametrize("wrapped", ["{}\n", '"{}"', "'{}' ", ' "{}\n"'])
+def test_what_a_file_of_variables_leaves_around_a_value_is_no_part_of_it(
+    environment: pytest.MonkeyPatch, wrapped: str
+) -> None:
+    said = {
+        "GITHUB_APP_ID": "8",
+        "GITHUB_WEBHOOK_SECRET": 'a "quoted" secret',
+        "GITHUB_CLIENT_SECRET": "known",
+        "GITHUB_API_URL": "https://github.example/api/v3",
+        "LOG_LEVEL": "debug",
+    }
+    for name, value in said.items():
+        environment.setenv(name, wrapped.format(value))
+    settings = load_settings()
+    assert settings.github_client_secret is not None
+    assert {
+        "GITHUB_APP_ID": str(settings.github_app_id),
+        "GITHUB_WEBHOOK_SECRET": settings.github_webhook_secret[0].get_secret_value(),
+        "GITHUB_CLIENT_SECRET": settings.github_client_secret.get_secret_value(),
+        "GITHUB_API_URL": settings.github_api_url,
+        "LOG_LEVEL": settings.log_level,
+    } == said
+
+
+def test_an_address_of_ipv6_stands_in_brackets(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PLAYBOOKS_HOST", "::1")
+    assert load_settings().public_url == "http://[::1]:8080"
+
+
 def test_a_value_may_come_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     key.write_text("from the file\n")
