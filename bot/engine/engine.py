@@ -52,6 +52,7 @@ from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import Step
 from bot.playbooks.stored_steps import CODE
 from bot.records import runs
+from bot.records.database import sqlite_url
 from bot.records.outages import outage_of
 
 if TYPE_CHECKING:
@@ -536,7 +537,7 @@ class Engine:
 
     def _system_url(self) -> str:
         if self._system_database is not None:
-            return f"sqlite:///{self._system_database}"
+            return sqlite_url(self._system_database)
         return self._records.url.render_as_string(hide_password=False)
 
 

@@ -18,7 +18,7 @@ from dbos._schemas.system_database import SystemSchema
 from dbos._sys_db import SystemDatabase
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records.database import open_database
+from bot.records.database import open_database, sqlite_url
 from bot.records.private_files import keep_private
 from bot.records.tables.recovery import runs
 
@@ -58,7 +58,7 @@ def open_engine_database(records: AsyncEngine, data: Path) -> AsyncEngine:
     """Open what has the engine's tables: on PostgreSQL that is `records` itself."""
     if records.dialect.name != "sqlite":
         return records
-    return open_database(f"sqlite:///{(data / ENGINE_FILE).resolve()}")
+    return open_database(sqlite_url(data / ENGINE_FILE))
 
 
 async def make_tables(records: AsyncEngine, data: Path) -> None:
@@ -74,7 +74,7 @@ async def make_tables(records: AsyncEngine, data: Path) -> None:
     if records.dialect.name == "sqlite":
         keep_private(data / ENGINE_FILE)
         await asyncio.to_thread(use_write_ahead_log, data / ENGINE_FILE)
-        url = f"sqlite:///{(data / ENGINE_FILE).resolve()}"
+        url = sqlite_url(data / ENGINE_FILE)
 
     def make() -> None:
         system = SystemDatabase.create(
@@ -96,7 +96,7 @@ async def make_tables(records: AsyncEngine, data: Path) -> None:
 def use_write_ahead_log(path: Path) -> None:
     """Put the engine's SQLite file in WAL mode: 34 → 193 starts a second when tried."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(f"sqlite:///{path}")
+    engine = sa.create_engine(sqlite_url(path))
     with engine.connect() as connection:
         # Heard by a new file alone, as in `bot.records.database`.
         connection.execute(sa.text("PRAGMA auto_vacuum=INCREMENTAL"))

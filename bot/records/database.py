@@ -111,7 +111,12 @@ _one_migration_at_a_time = threading.Lock()  # alembic keeps its context in modu
 
 def url_from(data_dir: Path) -> str:
     """Name the SQLite database used when `DATABASE_URL` is not set."""
-    return f"sqlite:///{data_dir.resolve() / 'playbooks.db'}"
+    return sqlite_url(data_dir / "playbooks.db")
+
+
+def sqlite_url(file: Path) -> str:
+    """The address of an SQLite file, whose name may hold what means something in an address."""
+    return sa.URL.create("sqlite", database=str(file.resolve())).render_as_string()
 
 
 def open_database(url: str) -> AsyncEngine:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot.engine.storage import ENGINE_FILE, use_write_ahead_log
 from bot.records.database import (
     VERSION_TABLE,
     _Turns,
@@ -353,3 +354,15 @@ async def test_a_turn_that_is_given_to_somebody_who_gave_up_goes_on_to_the_next(
     given_up.cancel()
     async with asyncio.timeout(1):
         await patient
+
+
+@pytest.mark.parametrize("name", ["50%41", "a?mode=ro", "a #b", "dätä +1"])
+def test_a_folder_may_be_called_anything(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    asyncio.run(migrate(url_from(folder)))
+    use_write_ahead_log(folder / ENGINE_FILE)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    with closing(sqlite3.connect(folder / "playbooks.db")) as file:
+        assert file.execute("SELECT count(*) FROM runs").fetchall() == [(0,)]
+    with closing(sqlite3.connect(folder / ENGINE_FILE)) as file:
+        assert file.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
