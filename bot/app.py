@@ -65,7 +65,7 @@ from bot.records import pauses, runs, sensitive_config
 from bot.records.audit.anchors import private_pem
 from bot.records.audit.keys import FILE, InstallationKey, SigningKeyRefused, keep_files, settle_key
 from bot.records.branch_record import RecordStore
-from bot.records.database import migrate, reading
+from bot.records.database import ForeignDatabase, migrate, reading
 from bot.records.github_answers import GitHubMemory
 from bot.records.private_files import keep_private
 from bot.records.replicas import living
@@ -364,7 +364,10 @@ class Bot:
         )
 
     async def _begin(self) -> None:
-        await migrate(self.database_url)
+        try:
+            await migrate(self.database_url)
+        except ForeignDatabase as refusal:
+            raise InvalidSettings(SettingFault("DATABASE_URL", str(refusal))) from refusal
         await self._settle_signing_key()
         try:
             await self.heartbeat.begin()

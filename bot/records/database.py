@@ -69,6 +69,28 @@ def adopt_former_version(connection: sa.Connection) -> None:
         )
 
 
+class ForeignDatabase(ValueError):
+    """The database is another product's."""
+
+
+def refuse_foreign(connection: sa.Connection) -> None:
+    """See that the tables there are ours, before anything is written among them.
+
+    Raises:
+        ForeignDatabase: alembic's table has a revision of others, or a table has a name of ours.
+    """
+    tables = sa.inspect(connection).get_table_names()
+    if VERSION_TABLE in tables:
+        return
+    if _FORMER_TABLE in tables:
+        found = connection.execute(sa.text(f"SELECT version_num FROM {_FORMER_TABLE}")).scalars()  # noqa: S608
+        is_foreign = not set(found) <= set(REVISIONS)
+    else:
+        is_foreign = "runs" in tables
+    if is_foreign:
+        raise ForeignDatabase("another product's tables are in it. Give the bot an empty one.")
+
+
 def is_newest(connection: sa.Connection) -> bool:
     """Tell whether there is nothing to migrate: also where a newer release has expanded it."""
     if VERSION_TABLE not in sa.inspect(connection).get_table_names():
@@ -82,6 +104,7 @@ def is_newest(connection: sa.Connection) -> bool:
 
 def pending(connection: sa.Connection) -> str | None:
     """The revision that a database is at, where this release would migrate it; else None."""
+    refuse_foreign(connection)
     tables = sa.inspect(connection).get_table_names()
     table = VERSION_TABLE if VERSION_TABLE in tables else _FORMER_TABLE
     if table not in tables or is_newest(connection):
@@ -222,6 +245,7 @@ async def migrate(url: str) -> None:
     """Bring the database to the newest schema; several processes may do so at once.
 
     Raises:
+        ForeignDatabase: it is another product's.
         ValueError: the URL names an unsupported kind of database.
     """
     await asyncio.to_thread(_upgrade, url)
@@ -238,6 +262,7 @@ def _upgrade(url: str) -> None:
         with _one_migration_at_a_time, engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            refuse_foreign(connection)
             adopt_former_version(connection)
             if not is_newest(connection):
                 _migrate_by_alembic(connection)

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.engine.storage import ENGINE_FILE, use_write_ahead_log
 from bot.records.database import (
     VERSION_TABLE,
+    ForeignDatabase,
     _Turns,
     migrate,
     open_database,
@@ -366,3 +367,21 @@ def test_a_folder_may_be_called_anything(name: str, tmp_path: Path) -> None:
         assert file.execute("SELECT count(*) FROM runs").fetchall() == [(0,)]
     with closing(sqlite3.connect(folder / ENGINE_FILE)) as file:
         assert file.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "CREATE TABLE alembic_version (version_num TEXT); "
+        "INSERT INTO alembic_version VALUES ('ae1027a6acf')",
+        "CREATE TABLE runs (id INTEGER)",
+    ],
+)
+def test_a_database_of_another_product_is_left_alone(theirs: str, tmp_path: Path) -> None:
+    path = tmp_path / "playbooks.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript(theirs)
+        before = file.execute("SELECT name FROM sqlite_master").fetchall()
+        with pytest.raises(ForeignDatabase, match="Give the bot an empty one"):
+            asyncio.run(migrate(url_from(tmp_path)))
+        assert file.execute("SELECT name FROM sqlite_master").fetchall() == before
