@@ -473,7 +473,8 @@ class Mirror:
         try:
             fresh = scratch / "fresh.git"
             git = self._git(fresh)
-            await git.run("init", "--quiet", "--bare", "--template=", str(fresh))
+            new = ("--quiet", "--bare", "--template=", str(fresh))
+            await git.run("init", *new, pass_fds=(lock,))
             await self._update(git, lock, self.clone_timeout)
             await git.run(*_PACK_REFS, pass_fds=(lock,))
             await git.run(*_COMMIT_GRAPH, timeout=self.clone_timeout, pass_fds=(lock,))

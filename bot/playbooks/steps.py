@@ -2,9 +2,9 @@
 
 A step's id is stored in the journal of each Run under way and never changes
 (`docs/develop/changing-a-playbook.md`). Its words are for people and may change any day. One table,
-so that what a Run can do to the world can be read as a whole: a step without an undo only reads,
-only says something, has a check tried again, or only changes our own records. Who is served is no
-record, and has one.
+so that what a Run can do to the world can be read as a whole. A step without an undo leaves
+nothing that anybody would take back: it reads, says something, tidies up, has a check tried again,
+or changes our own records. Who is served is no record, and has one.
 """
 
 from __future__ import annotations
