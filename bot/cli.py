@@ -92,6 +92,7 @@ def _missing(name: str, package: str) -> click.Command:
 @click.version_option(package_name="incident-playbooks")
 def main() -> None:
     """Bring a broken repository back to a safe state, and find out why."""
+    _open_what_is_closed()
     # Standard output is for answers; a command that has more to say sets them up again.
     if not structlog.is_configured():
         set_up_logs("error", "console")
@@ -706,6 +707,19 @@ def _tell(message: str) -> None:
         structlog.get_logger(__name__).warning(message)
     else:
         click.echo(message, err=True)
+
+
+def _open_what_is_closed() -> None:
+    """Give a process that was started without standard streams those of `/dev/null`.
+
+    Otherwise the next file that is opened, such as the database, would be its standard error.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                if os.open(os.devnull, os.O_RDWR) != number:
+                    continue
+                setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

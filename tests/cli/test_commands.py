@@ -320,3 +320,17 @@ def test_notifications_are_tried_out_and_each_address_is_told_apart(
     done = playbooks("notify", "test", **three)
     assert done.returncode == 1
     assert "names no address" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-", ">&-", "<&-"])
+def test_without_standard_streams_it_does_its_work_and_no_file_takes_their_place(
+    closed: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "playbooks.yml"
+    file.write_text("checks: {smoke: [unit]}\n")
+    said = f'exec "$0" -m bot config check "$1" {closed}'
+    done = subprocess.run(  # noqa: S603 - the test's own words
+        ["/bin/sh", "-c", said, sys.executable, str(file)], capture_output=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stderr == b""
