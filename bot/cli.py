@@ -714,12 +714,11 @@ def _open_what_is_closed() -> None:
 
     Otherwise the next file that is opened, such as the database, would be its standard error.
     """
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+    # A file gets the lowest number that is free: in this order, the one that is missing.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            with suppress(OSError):
-                if os.open(os.devnull, os.O_RDWR) != number:
-                    continue
-                setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  while it lives
+            setattr(sys, name, nothing)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

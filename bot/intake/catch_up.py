@@ -408,9 +408,8 @@ class CatchUp:
             about = {"action": "submitted", "pull_request": pull, "review": review}
             told = self._delivery("pull_request_review", client.repository, about, review)
             # An edited one never runs; asking whether it was costs a request, so only if it may.
-            if [
-                *_triggers(told, self._clock(), None)
-            ] and not await client.changes.review_was_edited(str(review.get("node_id"))):
+            asks = [*_triggers(told, self._clock(), None)]
+            if asks and not await client.changes.review_was_edited(str(review.get("node_id"))):
                 yield told
 
     async def _labels(

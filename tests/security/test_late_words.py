@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.triggers import LATE
+from bot.command_arguments import CommentPlace
+from bot.intake.event_payloads import CommentPosted
+from bot.intake.event_triggers import triggers
+from bot.triggers import LATE, Repository, SourceKind
 from fakegithub.deliveries.deliveries import FakeDelivery
 from fakegithub.deliveries.delivery_faults import Lose
 from fakegithub.server import DemoGitHub
@@ -16,6 +19,9 @@ from tests.shop import Answer, Shop
 
 Meanwhile = Callable[[], Awaitable[object]]
 LONG_AGO = 10 * LATE
+NOON, SECOND = datetime(2026, 12, 1, 12, tzinfo=UTC), timedelta(seconds=1)
+OURS = NOON + timedelta(hours=3)
+"""The same moment by our clock, which is wrong."""
 
 
 async def is_served(shop: Shop) -> bool:
@@ -106,5 +112,31 @@ async def test_what_nothing_contradicts_is_carried_out_however_late(
     assert await shop.merged_hotfix()
 
 
-def test_what_comes_within_two_minutes_is_not_late() -> None:
-    assert timedelta(minutes=2) == LATE
+@pytest.mark.parametrize(
+    ("age", "at_github", "counts_as_received"),
+    [
+        (LATE, NOON, OURS),
+        (LATE + SECOND, NOON, OURS - LATE - SECOND),
+        # Of a comment as old as the world no id can be made.
+        (timedelta(days=20_000), NOON, OURS - timedelta(days=30)),
+        # Before GitHub has answered anything nobody knows how late it is.
+        (LONG_AGO, None, OURS),
+    ],
+)
+def test_how_late_it_is_githubs_clock_says_whatever_ours_does(
+    age: timedelta, at_github: datetime | None, counts_as_received: datetime
+) -> None:
+    said = CommentPosted(
+        repository=Repository(owner="acme", name="shop", id=7, installation_id=3),
+        here=CommentPlace("acme/shop", ""),
+        login="alice",
+        kind=SourceKind.ISSUE_COMMENT,
+        object_id=1,
+        subject=4,
+        is_pull_request=True,
+        body="/cancel",
+        url=None,
+        said_at=NOON - age,
+    )
+    [trigger] = triggers(said, OURS, at_github=at_github)
+    assert trigger.received_at == counts_as_received

@@ -550,7 +550,7 @@ def _date(headers: Mapping[str, str]) -> datetime | None:
     """When an answer was given, by the clock of whoever gave it (RFC 9110, 6.6.1)."""
     try:
         given = parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return given if given.tzinfo is not None else None
 
