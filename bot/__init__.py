@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -16,15 +19,51 @@ class LazyModule(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
-        """Load the library, and keep what was asked for: the next time it is here."""
+        """Load the library, and keep what was asked for: the next time it is here.
+
+        Raises:
+            AttributeError: it is for whoever imports, as `__path__`: that loads nothing.
+        """
+        if name.startswith("__"):
+            raise AttributeError(name)
         found = getattr(import_module(self.__name__), name)
         setattr(self, name, found)
         return found
 
 
-if "structlog" not in sys.modules and "rich" not in sys.modules:
-    # structlog takes rich in wherever it is, for tracebacks that we write ourselves: 7 MB. Here it
-    # does not find it, and whoever draws with it does.
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    import_module("structlog")
-    del sys.modules["rich"]
+@contextmanager
+def standing_in(**modules: ModuleType | None) -> Iterator[None]:
+    """Have what is imported meanwhile find these, or (with None) no module of that name.
+
+    For a library that takes in another wherever it is, though it seldom needs it. Whoever imports
+    that other one afterwards gets it. Nothing happens where it is loaded already.
+    """
+    placed = {name: each for name, each in modules.items() if name not in sys.modules}
+    sys.modules.update(placed)  # type: ignore[arg-type]  # None is how Python itself says it
+    try:
+        yield
+    finally:
+        for name in placed:
+            sys.modules.pop(name, None)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Import without looking for garbage, neither meanwhile nor in what was loaded afterwards.
+
+    It stays, and would be looked through again and again: an eighth of a start.
+    """
+    was_looking = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_looking:
+            gc.enable()
+
+
+if "structlog" not in sys.modules:
+    # It takes rich in for tracebacks that we write ourselves: 7 MB.
+    with standing_in(rich=None):
+        import_module("structlog")

@@ -1,5 +1,9 @@
-"""`python -m bot`."""
+"""`python -m bot`, installed as `playbooks`."""
 
-from bot.cli import main
+from bot import loading
 
-main()
+with loading():
+    from bot.cli import main
+
+if __name__ == "__main__":
+    main()

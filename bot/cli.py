@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 import structlog
 
+from bot import loading
 from bot.git.errors import GitError
 from bot.logs import set_up_logs
 from bot.settings import (
@@ -180,9 +181,10 @@ Nothing is lost by that: what was begun is on record, and resumes at the next st
 
 
 async def _serve(settings: Settings, **given: Any) -> None:
-    from bot.app import Bot
-    from bot.doctor import warn
-    from bot.setup.site import after_setup
+    with loading():
+        from bot.app import Bot
+        from bot.doctor import warn
+        from bot.setup.site import after_setup
 
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.config import Config
 from bot.git.revert import RevertConflict
-from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.plan import CannotPlan, Declined
-from bot.playbooks.revert.plan import RevertPlan
 from bot.playbooks.steps import MERGE_IRREVERSIBLE, Step, Undo
 from bot.records import pauses
 from bot.records.pauses import Pause
 from bot.records.steps import Reversibility
 from bot.triggers import SELF_WORK, PauseRequest, UnpauseRequest
+
+if TYPE_CHECKING:
+    from bot.playbooks.bisect.plan import BisectPlan
+    from bot.playbooks.revert.plan import RevertPlan
 
 _HARMLESS_FIRST = list(Reversibility)
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot import markdown
+from bot import LazyModule, markdown
 from bot.cockpit.preview import Preview, nothing, of_bisect, of_pause, of_revert, of_unpause
-from bot.cockpit.preview_traffic import of_ramp, of_rollback, of_shadow
 from bot.errors import Passing
 from bot.git.errors import GitError
 from bot.git.mirror import Mirror
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError
-from bot.playbooks.bisect.plan import make_bisect_plan
 from bot.playbooks.plan import CannotPlan, Declined
-from bot.playbooks.revert.plan import make_plan
 from bot.safety.config_in_force import ConfigInForce
 from bot.triggers import (
     BisectRequest,
@@ -30,6 +28,16 @@ from bot.triggers import (
     ShadowRequest,
     UnpauseRequest,
 )
+
+if TYPE_CHECKING:
+    from bot.cockpit import preview_traffic
+    from bot.playbooks.bisect import plan as bisects
+    from bot.playbooks.revert import plan as reverts
+else:
+    # The first preview loads them: a server at rest plans nothing.
+    preview_traffic = LazyModule("bot.cockpit.preview_traffic")
+    bisects = LazyModule("bot.playbooks.bisect.plan")
+    reverts = LazyModule("bot.playbooks.revert.plan")
 
 
 class Planner:
@@ -95,12 +103,13 @@ class Planner:
         mirror = self._mirror(repository)
         settled = partial(self._config.settled, repository.id)
         if isinstance(request, BisectRequest):
-            bisect = (
-                await make_bisect_plan(request, github=client, mirror=mirror, settled=settled)
-            ).root
-            return nothing(bisect) if isinstance(bisect, Declined) else of_bisect(bisect)
-        planned = await make_plan(request, github=client, mirror=mirror, settled=settled)
-        plan = planned.root
+            bisect = await bisects.make_bisect_plan(
+                request, github=client, mirror=mirror, settled=settled
+            )
+            trials = bisect.root
+            return nothing(trials) if isinstance(trials, Declined) else of_bisect(trials)
+        revert = await reverts.make_plan(request, github=client, mirror=mirror, settled=settled)
+        plan = revert.root
         return nothing(plan) if isinstance(plan, Declined) else of_revert(plan)
 
     async def _of_traffic(
@@ -110,9 +119,10 @@ class Planner:
         async with self._records.connect() as conn:
             match request:
                 case ShadowRequest():
-                    return await of_shadow(conn, repository.id, request, config)
+                    return await preview_traffic.of_shadow(conn, repository.id, request, config)
                 case RampRequest():
-                    reason = self._no_counters()
-                    return await of_ramp(conn, repository.id, request, config, no_counters=reason)
+                    return await preview_traffic.of_ramp(
+                        *(conn, repository.id, request, config), no_counters=self._no_counters()
+                    )
                 case RollbackRequest():
-                    return await of_rollback(conn, repository.id, request, config)
+                    return await preview_traffic.of_rollback(conn, repository.id, request, config)

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot import markdown
+from bot import LazyModule, markdown
 from bot.commands import replies
 from bot.commands.answer import TriggerAnswer, Writing
 from bot.github.calls.issues import Emotion
 from bot.github.client import GitHub, RepositoryClient
-from bot.playbooks.alerts.workflow import KIND as ALERT
-from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
 from bot.playbooks.run import Run as EngineRun
 from bot.playbooks.run import StepFailed, attempt
 from bot.playbooks.steps import Step
@@ -42,6 +40,13 @@ from bot.triggers import (
     Value,
     derived_id,
 )
+
+if TYPE_CHECKING:
+    from bot.playbooks.alerts import workflow as alert_workflow
+    from bot.playbooks.incident import workflow as incident_workflow
+else:
+    alert_workflow = LazyModule("bot.playbooks.alerts.workflow")
+    incident_workflow = LazyModule("bot.playbooks.incident.workflow")
 
 log = structlog.get_logger(__name__)
 
@@ -152,7 +157,9 @@ class StrandedRuns:
         async def correct(_: bool) -> bool:
             for number in sorted(each for each in places if each is not None):
                 found = await client.comments.find_ours(
-                    number, f"status:{incident.id}", since=incident.detected_at - CLOCKS_DIFFER_BY
+                    number,
+                    f"status:{incident.id}",
+                    since=incident.detected_at - incident_workflow.CLOCKS_DIFFER_BY,
                 )
                 if found is not None:
                     await client.comments.edit(found, _with_headline(found.body or "", headline))
@@ -300,7 +307,7 @@ def _stands(
 
 def _is_over(incident: Incident) -> bool:
     """Whether it is about alerts that are over, and only its issue was left to close."""
-    return incident.kind == ALERT and not incident.is_open
+    return incident.kind == alert_workflow.KIND and not incident.is_open
 
 
 def _headline(incident: Incident | None) -> str:

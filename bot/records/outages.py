@@ -13,13 +13,20 @@ import errno
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import TYPE_CHECKING, TypeGuard
 
-import psycopg
 import sqlalchemy as sa
 
+from bot import LazyModule
 from bot.errors import Guarded, Passing, without_paths
+
+if TYPE_CHECKING:
+    import psycopg
+else:
+    psycopg = LazyModule("psycopg")
 
 
 class Outage(StrEnum):
@@ -97,7 +104,7 @@ def outage_of(error: BaseException) -> Outage | None:
         return Outage.BUSY  # no connection of the pool came free
     if isinstance(error, sa.exc.PendingRollbackError):
         return Outage.AWAY  # the connection was lost in the middle of this transaction
-    if isinstance(error, psycopg.Error):
+    if _is_postgresqls(error):
         return _of_postgresql(error)
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error)
@@ -122,7 +129,7 @@ def in_public(error: BaseException) -> str:
     for each in _with_causes(error):
         if (outage := outage_of(each)) is not None:
             return outage.value
-        if isinstance(each, sa.exc.SQLAlchemyError | psycopg.Error | sqlite3.Error):
+        if isinstance(each, sa.exc.SQLAlchemyError | sqlite3.Error) or _is_postgresqls(each):
             return "the database refused it; the log says more"
     if isinstance(error, OSError) and error.errno is not None:
         return f"the machine I run on refused it: {os.strerror(error.errno)}"
@@ -143,6 +150,11 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(each))
         yield each
         each = each.__cause__
+
+
+def _is_postgresqls(error: BaseException) -> TypeGuard[psycopg.Error]:
+    # A driver that nobody has loaded has said nothing, and is not loaded to find that out.
+    return "psycopg" in sys.modules and isinstance(error, psycopg.Error)
 
 
 def _of_postgresql(error: psycopg.Error) -> Outage | None:

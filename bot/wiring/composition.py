@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot import LazyModule
 from bot.commands.handler import Playbooks
 from bot.config import Config
 from bot.git.mirror import Mirror
@@ -21,25 +23,12 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.intake.api.incidents import Accepted, DeclinedRequest
 from bot.intake.inbox import Inbox
 from bot.pictures.addresses import PictureAddresses
-from bot.playbooks.alerts.playbook import follow_alerts
 from bot.playbooks.autorevert.decide import Purpose
-from bot.playbooks.autorevert.playbook import autorevert
 from bot.playbooks.autorevert.ports import PauseSelfWork
-from bot.playbooks.bisect.playbook import bisect
 from bot.playbooks.incident.context import first_place
 from bot.playbooks.plan import CannotPlan, Weigh
-from bot.playbooks.ramp.plan import know_ramp, onward
-from bot.playbooks.ramp.plan import may_begin as may_ramp
-from bot.playbooks.ramp.playbook import ramp
-from bot.playbooks.revert.playbook import revert
-from bot.playbooks.rollback.messages import nothing_to_take_back
-from bot.playbooks.rollback.playbook import rollback
-from bot.playbooks.rollback.traffic_back import would_give_traffic_back
 from bot.playbooks.rollout.capability import UnknownName, policy_in_force
 from bot.playbooks.run import Ending, Patience, Run, Signal
-from bot.playbooks.shadow.plan import know_shadow
-from bot.playbooks.shadow.plan import may_begin as may_shadow
-from bot.playbooks.shadow.playbook import shadow
 from bot.records import runs
 from bot.records.branch_record import RecordStore
 from bot.safety.admission import Refused, admit
@@ -66,6 +55,32 @@ from bot.triggers import (
 )
 from bot.wiring.background import Mirrors
 
+if TYPE_CHECKING:
+    from bot.playbooks.alerts import playbook as alerts
+    from bot.playbooks.autorevert import playbook as autorevert
+    from bot.playbooks.bisect import playbook as bisect
+    from bot.playbooks.ramp import plan as ramps
+    from bot.playbooks.ramp import playbook as ramp
+    from bot.playbooks.revert import playbook as revert
+    from bot.playbooks.rollback import messages as rollbacks
+    from bot.playbooks.rollback import playbook as rollback
+    from bot.playbooks.rollback import traffic_back
+    from bot.playbooks.shadow import plan as shadows
+    from bot.playbooks.shadow import playbook as shadow
+else:
+    # A playbook is loaded by its first Run: a server at rest has none.
+    alerts = LazyModule("bot.playbooks.alerts.playbook")
+    autorevert = LazyModule("bot.playbooks.autorevert.playbook")
+    bisect = LazyModule("bot.playbooks.bisect.playbook")
+    ramp = LazyModule("bot.playbooks.ramp.playbook")
+    revert = LazyModule("bot.playbooks.revert.playbook")
+    rollback = LazyModule("bot.playbooks.rollback.playbook")
+    shadow = LazyModule("bot.playbooks.shadow.playbook")
+    ramps = LazyModule("bot.playbooks.ramp.plan")
+    rollbacks = LazyModule("bot.playbooks.rollback.messages")
+    traffic_back = LazyModule("bot.playbooks.rollback.traffic_back")
+    shadows = LazyModule("bot.playbooks.shadow.plan")
+
 ASKED = (ShadowRequest, RampRequest, RollbackRequest)
 """The requests that can be answered before they begin."""
 
@@ -85,19 +100,20 @@ async def make_sure(
     repository_id, request = trigger.repository.id, trigger.request
     match request:
         case ShadowRequest():
-            may_shadow(request, await know_shadow(conn, repository_id, request), config)
+            known_shadow = await shadows.know_shadow(conn, repository_id, request)
+            shadows.may_begin(request, known_shadow, config)
         case RampRequest():
-            known = await know_ramp(conn, repository_id, request.capability)
+            known = await ramps.know_ramp(conn, repository_id, request.capability)
             if known.live is not None:
-                onward(request, known.live, known.issue)
+                ramps.onward(request, known.live, known.issue)
             else:
-                may_ramp(request, known, config, no_counters=no_counters)
+                ramps.may_begin(request, known, config, no_counters=no_counters)
         case RollbackRequest(capability=capability):
-            if await would_give_traffic_back(conn, repository_id, capability):
+            if await traffic_back.would_give_traffic_back(conn, repository_id, capability):
                 return
             # That a capability is not known is said first.
             policy_in_force(config, capability, None)
-            raise nothing_to_take_back(capability)
+            raise rollbacks.nothing_to_take_back(capability)
         case _:
             return
 
@@ -265,30 +281,33 @@ class PlaybookWiring:
 
     async def judge(self, run: Run, trigger: Trigger, request: JudgeRequest) -> None:
         """Judge a failing check of the default branch."""
-        await autorevert(run, trigger, request, self._parts(trigger.repository, "judge"))
+        await autorevert.autorevert(run, trigger, request, self._parts(trigger.repository, "judge"))
 
     async def _revert(
         self, run: Run, trigger: Trigger, request: RevertRequest, weigh: Weigh
     ) -> Ending:
         parts = self._parts(trigger.repository, "revert")
-        return await revert(run, trigger, request, parts, weigh)
+        return await revert.revert(run, trigger, request, parts, weigh)
 
     async def _bisect(self, run: Run, trigger: Trigger, request: BisectRequest, _: Weigh) -> Ending:
-        return await bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
+        return await bisect.bisect(run, trigger, request, self._parts(trigger.repository, "bisect"))
 
     async def _triage(self, run: Run, trigger: Trigger, request: TriageRequest, _: Weigh) -> Ending:
-        return await follow_alerts(run, trigger, request, self._parts(trigger.repository, "triage"))
+        parts = self._parts(trigger.repository, "triage")
+        return await alerts.follow_alerts(run, trigger, request, parts)
 
     async def _shadow(self, run: Run, trigger: Trigger, request: ShadowRequest, _: Weigh) -> Ending:
-        return await shadow(run, trigger, request, self._parts(trigger.repository, "rollout"))
+        parts = self._parts(trigger.repository, "rollout")
+        return await shadow.shadow(run, trigger, request, parts)
 
     async def _ramp(self, run: Run, trigger: Trigger, request: RampRequest, _: Weigh) -> Ending:
-        return await ramp(run, trigger, request, self._parts(trigger.repository, "rollout"))
+        return await ramp.ramp(run, trigger, request, self._parts(trigger.repository, "rollout"))
 
     async def _rollback(
         self, run: Run, trigger: Trigger, request: RollbackRequest, _: Weigh
     ) -> Ending:
-        return await rollback(run, trigger, request, self._parts(trigger.repository, "rollout"))
+        parts = self._parts(trigger.repository, "rollout")
+        return await rollback.rollback(run, trigger, request, parts)
 
     async def _ask(self, trigger: Trigger) -> None:
         # A step cannot start a Run; what is in the inbox is started, whatever happens to us.

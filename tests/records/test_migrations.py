@@ -6,7 +6,11 @@ able to come back (`docs/develop/changing-a-playbook.md`).
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +24,7 @@ from alembic.script import ScriptDirectory
 
 import bot.records
 from bot.records import database
-from bot.records.database import VERSION_TABLE
+from bot.records.database import NEW_SQLITE, VERSION_TABLE, migrate, url_from
 
 CONFIG = Config()
 CONFIG.set_main_option("script_location", str(Path(bot.records.__file__).parent / "migrations"))
@@ -93,6 +97,27 @@ def taken_away(before: dict[str, Table], after: dict[str, Table]) -> list[str]:
 
 def test_a_start_knows_the_newest_revision_without_asking_alembic() -> None:
     assert list(database.REVISIONS) == REVISIONS
+
+
+def test_a_new_file_is_made_at_once_as_the_migrations_would_make_it(tmp_path: Path) -> None:
+    def made(name: str) -> list[str]:
+        with closing(sqlite3.connect(tmp_path / name / "playbooks.db")) as file:
+            made = file.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+            rows = [each for each in file.iterdump() if each.startswith("INSERT")]
+        return [f"{sql};" for (sql,) in made] + rows
+
+    (tmp_path / "migrated").mkdir()
+    url = url_from(tmp_path / "migrated").replace("sqlite:", "sqlite+pysqlite:", 1)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    database._set_up_sqlite(engine)
+    with engine.begin() as connection:
+        database.adopt_former_version(connection)
+        database._migrate_by_alembic(connection)
+    migrated = made("migrated")
+    if os.environ.get("PLAYBOOKS_SCHEMA") == "write":
+        NEW_SQLITE.write_text("\n".join(migrated) + "\n", encoding="utf-8")
+    asyncio.run(migrate(url_from(tmp_path / "new")))
+    assert made("new") == migrated, "PLAYBOOKS_SCHEMA=write writes it"
 
 
 def test_every_migration_leaves_the_release_before_what_it_reads_and_writes() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -186,9 +187,12 @@ class Api:
         self._registry = registry
         self._public_url = public_url.rstrip("/")
         self.endpoints = (*self._table(), *more)
-        self._description = openapi.document(
-            self.endpoints, server=self._public_url, version=version
-        )
+        self._version = version
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        # Only once somebody asks: describing a model costs memory for as long as the server runs.
+        return openapi.document(self.endpoints, server=self._public_url, version=self._version)
 
     def _table(self) -> tuple[Endpoint, ...]:
         write, read = Role.WRITE, Role.READ
