@@ -40,7 +40,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bot.app import wall_clock
 from bot.canary.baseline import FrozenBaseline
 from bot.canary.policy import Policy
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
+from bot.records.schema import migrate
 from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.allocation import NewestAllocations

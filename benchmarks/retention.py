@@ -31,8 +31,9 @@ from bot.engine.storage import make_tables, open_engine_database
 from bot.records import incidents
 from bot.records.audit import chain
 from bot.records.audit.verify import Altered, Truncated, verify
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
 from bot.records.lifecycle import RunState
+from bot.records.schema import migrate
 from bot.records.tables.intake import answers, inbox
 from bot.records.tables.recovery import runs, steps
 from bot.records.tables.traffic import evidence_entries, observed_events

@@ -30,7 +30,8 @@ from openfeature.evaluation_context import EvaluationContext
 
 from benchmarks.observations import CAPABILITY, server
 from bot.app import wall_clock
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
+from bot.records.schema import migrate
 from bot.traffic import allocation
 from bot.traffic.flag_file import FlagFile
 from bot.traffic.flagd import Split

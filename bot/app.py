@@ -65,10 +65,11 @@ from bot.records import pauses, runs, sensitive_config
 from bot.records.audit.anchors import private_pem
 from bot.records.audit.keys import FILE, InstallationKey, SigningKeyRefused, keep_files, settle_key
 from bot.records.branch_record import RecordStore
-from bot.records.database import ForeignDatabase, migrate, reading
+from bot.records.database import reading
 from bot.records.github_answers import GitHubMemory
 from bot.records.private_files import keep_private
 from bot.records.replicas import living
+from bot.records.schema import ForeignDatabase, migrate
 from bot.replicas import Heartbeat, HeartbeatRhythm, NameTaken
 from bot.retention import Retention
 from bot.safety.admission_facts import AdmissionReader

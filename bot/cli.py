@@ -621,7 +621,8 @@ def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
     """Do something in one transaction of the records database, migrated if need be."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from bot.records.database import migrate, open_database
+    from bot.records.database import open_database
+    from bot.records.schema import migrate
 
     async def do() -> T:
         url = _database_url()

@@ -32,9 +32,10 @@ from bot.github.transport.http import new_session
 from bot.playbooks.checks.results import GATE_CHECK, HOTFIX_CHECK
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records.audit.keys import FILE, SigningKeyRefused, settle_key
-from bot.records.database import open_existing, pending
+from bot.records.database import open_existing
 from bot.records.outages import in_public
 from bot.records.replicas import NameLock, living
+from bot.records.schema import pending
 from bot.safety.config_in_force import version_at
 from bot.settings import (
     LOOPBACK,

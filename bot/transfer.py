@@ -37,9 +37,10 @@ from bot.engine.storage import (
 from bot.records.audit import chain
 from bot.records.audit.anchors import public_keys, read_anchors
 from bot.records.audit.verify import Altered, Truncated, verify
-from bot.records.database import migrate, open_database
+from bot.records.database import open_database
 from bot.records.private_files import keep_private
 from bot.records.replicas import living, takeover_lock
+from bot.records.schema import migrate
 from bot.records.tables import metadata
 from bot.records.tables.columns import Moment, from_rfc3339, rfc3339
 from bot.records.tables.recovery import record_anchors

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.metrics import FRESH_S, RecordsCollector
-from bot.records.database import migrate, open_database, reading, url_from
+from bot.records.database import open_database, reading, url_from
+from bot.records.schema import migrate
 from bot.records.tables.intake import inbox
 from bot.records.tables.recovery import incidents, runs
 from bot.records.tables.traffic import evidence, servings

@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.notify import PAUSES, Courier, InvalidAddress, read_addresses
 from bot.records import incidents, notifications
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
 from bot.records.incidents import Incident, Opening
 from bot.records.notifications import Notification, NotificationState, announce
+from bot.records.schema import migrate
 from bot.settings import Settings
 from bot.triggers import Repository, Severity
 

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
+from bot.records.schema import migrate
 from bot.replicas import Heartbeat, HeartbeatRhythm
 
 QUICK = HeartbeatRhythm(beat_every=timedelta(seconds=0.2), give_up_after=timedelta(seconds=0.5))

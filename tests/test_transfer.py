@@ -18,8 +18,9 @@ from bot.records import incidents, replicas, runs
 from bot.records.audit import chain
 from bot.records.audit.anchors import public_pem, sign
 from bot.records.audit.verify import ExitCode, audit_verify
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
 from bot.records.lifecycle import IncidentStatus
+from bot.records.schema import migrate
 from bot.records.tables import metadata
 from bot.transfer import TransferRefused, export_all, import_all
 from tests.engine.lives import World, live

@@ -34,8 +34,9 @@ from benchmarks.fuzzing.mutation import spoiled
 from benchmarks.fuzzing.pure import LONGEST, Finding, Tally
 from bot.github.client import GitHub
 from bot.github.errors import Unreadable
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
 from bot.records.documents.reports import SPEC_REPORT_PATH
+from bot.records.schema import migrate
 from bot.safety.config_in_force import version_at
 from bot.spec_reports import LARGEST_BYTES, read_spec
 from bot.traffic import evidence_log as ledgers

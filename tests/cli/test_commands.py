@@ -22,7 +22,8 @@ from bot.github.client import EVENTS, PERMISSIONS
 from bot.records.audit import chain as audit
 from bot.records.audit.anchors import public_pem, sign
 from bot.records.audit.chain import AuditHead
-from bot.records.database import migrate, open_database
+from bot.records.database import open_database
+from bot.records.schema import migrate
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation
 

@@ -17,7 +17,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.doctor import warn
-from bot.records.database import migrate, url_from
+from bot.records.database import url_from
+from bot.records.schema import migrate
 from tests.cli import doctor_scene as make
 from tests.cli.doctor_scene import LONGEST_S, ROOM, Mend, Scene, Served, value
 from tests.shop import SECRET, Shop

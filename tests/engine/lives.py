@@ -24,8 +24,9 @@ from bot.errors import Passing
 from bot.logs import is_replayed
 from bot.playbooks.run import Run, Signal, SignalKind, StepFailed
 from bot.playbooks.steps import AnyStep, ItemStep, Step, WaitPoint
-from bot.records.database import migrate, open_database
+from bot.records.database import open_database
 from bot.records.lifecycle import RecordError
+from bot.records.schema import migrate
 from tests.forks import FORKS
 
 LONGEST_S = 90.0

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.engine import Engine
 from bot.playbooks.run import Run, StepFailed
 from bot.playbooks.steps import Step
-from bot.records.database import migrate, open_database
+from bot.records.database import open_database
+from bot.records.schema import migrate
 from bot.wiring.background import OrphanedRuns
 from tests.engine.lives import LONGEST_S, World
 from tests.forks import FORKS

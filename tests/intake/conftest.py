@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.intake.event_payloads import Hint, OurApp
 from bot.intake.inbox import Inbox
 from bot.intake.webhooks import Webhooks
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
+from bot.records.schema import migrate
 from tests.intake.github.delivering import SECRET, Sender
 from tests.plugins.postgres import postgres_server, postgres_url
 

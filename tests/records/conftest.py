@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
+from bot.records.schema import migrate
 from tests.plugins.postgres import fresh_database, postgres_server, postgres_url
 
 __all__ = ["postgres_server", "postgres_url"]

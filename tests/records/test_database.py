@@ -22,15 +22,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.engine.storage import ENGINE_FILE, use_write_ahead_log
-from bot.records.database import (
-    VERSION_TABLE,
-    ForeignDatabase,
-    _Turns,
-    migrate,
-    open_database,
-    reading,
-    url_from,
-)
+from bot.records.database import open_database, reading, url_from
+from bot.records.schema import VERSION_TABLE, ForeignDatabase, migrate
+from bot.records.sqlite import Turns
 from bot.records.tables import metadata
 from bot.records.tables.columns import from_rfc3339, in_utc, rfc3339
 from bot.records.tables.intake import inbox
@@ -39,7 +33,7 @@ from tests.records.examples import NOON
 
 MIGRATE = """
 import asyncio, sys
-from bot.records.database import migrate
+from bot.records.schema import migrate
 asyncio.run(migrate(sys.argv[1]))
 """
 
@@ -321,7 +315,7 @@ async def test_the_revision_that_a_release_of_before_left_is_taken_over_once(
 
 
 async def test_writes_that_somebody_waits_for_go_before_every_second_other() -> None:
-    turns, order = _Turns(), list[str]()
+    turns, order = Turns(), list[str]()
     await turns.acquire(ahead=False)
 
     async def write(name: str) -> None:
@@ -346,7 +340,7 @@ async def test_writes_that_somebody_waits_for_go_before_every_second_other() -> 
 
 
 async def test_a_turn_that_is_given_to_somebody_who_gave_up_goes_on_to_the_next() -> None:
-    turns = _Turns()
+    turns = Turns()
     await turns.acquire(ahead=False)
     given_up = asyncio.create_task(turns.acquire(ahead=False))
     patient = asyncio.create_task(turns.acquire(ahead=False))

@@ -23,8 +23,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import bot.records
-from bot.records import database
-from bot.records.database import NEW_SQLITE, VERSION_TABLE, migrate, url_from
+from bot.records import schema as revisions
+from bot.records.database import url_from
+from bot.records.schema import NEW_SQLITE, VERSION_TABLE, migrate
+from bot.records.sqlite import set_up_sqlite
 
 CONFIG = Config()
 CONFIG.set_main_option("script_location", str(Path(bot.records.__file__).parent / "migrations"))
@@ -96,7 +98,7 @@ def taken_away(before: dict[str, Table], after: dict[str, Table]) -> list[str]:
 
 
 def test_a_start_knows_the_newest_revision_without_asking_alembic() -> None:
-    assert list(database.REVISIONS) == REVISIONS
+    assert list(revisions.REVISIONS) == REVISIONS
 
 
 def test_a_new_file_is_made_at_once_as_the_migrations_would_make_it(tmp_path: Path) -> None:
@@ -109,10 +111,10 @@ def test_a_new_file_is_made_at_once_as_the_migrations_would_make_it(tmp_path: Pa
     (tmp_path / "migrated").mkdir()
     url = url_from(tmp_path / "migrated").replace("sqlite:", "sqlite+pysqlite:", 1)
     engine = sa.create_engine(url, poolclass=sa.NullPool)
-    database._set_up_sqlite(engine)
+    set_up_sqlite(engine)
     with engine.begin() as connection:
-        database.adopt_former_version(connection)
-        database._migrate_by_alembic(connection)
+        revisions.adopt_former_version(connection)
+        revisions.migrate_by_alembic(connection)
     migrated = made("migrated")
     if os.environ.get("PLAYBOOKS_SCHEMA") == "write":
         NEW_SQLITE.write_text("\n".join(migrated) + "\n", encoding="utf-8")

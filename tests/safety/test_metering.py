@@ -14,7 +14,8 @@ from bot.github.errors import RateLimited
 from bot.limits import Caps
 from bot.records import budgets
 from bot.records.budgets import Balance
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
+from bot.records.schema import migrate
 from bot.safety.budgets import requests
 from bot.safety.request_meter import RequestMeter
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.app import Bot
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
+from bot.records.schema import migrate
 from bot.wiring.readings import keep_folder_private
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.records.database import migrate, open_database, url_from
+from bot.records.database import open_database, url_from
 from bot.records.github_answers import GitHubMemory
+from bot.records.schema import migrate
 from bot.settings import InvalidSettings, Settings
 from bot.wiring.readiness import Introduction
 from bot.wiring.readings import github_of

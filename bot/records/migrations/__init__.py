@@ -1,1 +1,1 @@
-"""How the schema came to be, step by step; run by `bot.records.database.migrate`."""
+"""How the schema came to be, step by step; run by `bot.records.schema.migrate`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from bot.records import tables
-from bot.records.database import VERSION_TABLE
+from bot.records.schema import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],

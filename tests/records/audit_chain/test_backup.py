@@ -22,7 +22,8 @@ from bot.records.audit.verify import (
     audit_verify,
     declare_restored,
 )
-from bot.records.database import migrate, open_database
+from bot.records.database import open_database
+from bot.records.schema import migrate
 from tests.engine.lives import World, live
 from tests.records.examples import NOON, REPOSITORY
 
