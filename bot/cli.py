@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import gc
 import hashlib
 import json
@@ -53,8 +54,22 @@ APART = {"demo": "incident-playbooks-demo"}
 """Commands that come in a package of their own."""
 
 
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
 class CommandLine(click.Group):
     """Our commands, and those that other packages bring."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; where what it says cannot be written, say so, without a traceback."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE or error.filename is not None:
+                raise
+            # Python would try once more at its end.
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+            _fail(f"What I have to say cannot be written: {os.strerror(error.errno)}.")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands, also those that are not installed."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from bot.settings import InvalidSettings, Settings, load_settings
 from bot.wiring.readings import read_settings
@@ -189,9 +191,38 @@ def test_a_private_key_is_read_in_whatever_form_it_comes(
     assert read_settings(load_settings(), only_look=True).github
 
 
-@pytest.mark.parametrize("wrong", [PUBLIC, "ssh-rsa AAAA", _base64("nothing"), PEM[:-100]])
+def _elliptic() -> str:
+    return _written(ec.generate_private_key(ec.SECP256R1()), serialization.NoEncryption())
+
+
+def _encrypted() -> str:
+    key = serialization.load_pem_private_key(PEM.encode(), password=None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return _written(key, serialization.BestAvailableEncryption(b"a passphrase"))
+
+
+def _written(
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+    encryption: serialization.KeySerializationEncryption,
+) -> str:
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(pem, pkcs8, encryption).decode()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (PUBLIC, "is a public key, and not"),
+        ("ssh-rsa AAAA", "is a public key, and not"),
+        (_encrypted(), "is encrypted, and not"),
+        (_elliptic(), "is a key of another kind, and not"),
+        (_base64("nothing"), "is not"),
+        (PEM[:-100], "is not"),
+    ],
+    ids=["public", "ssh", "encrypted", "elliptic", "nothing", "cut off"],
+)
 def test_what_is_no_private_key_is_named_and_never_repeated(
-    environment: pytest.MonkeyPatch, tmp_path: Path, wrong: str
+    environment: pytest.MonkeyPatch, tmp_path: Path, wrong: str, what: str
 ) -> None:
     environment.setenv("GITHUB_PRIVATE_KEY", wrong)
     environment.setenv("PLAYBOOKS_DATA", str(tmp_path / "data"))
@@ -199,7 +230,7 @@ def test_what_is_no_private_key_is_named_and_never_repeated(
         read_settings(load_settings(), only_look=True)
     [fault] = caught.value.faults
     assert fault.name == "GITHUB_PRIVATE_KEY"
-    assert "RSA private key in PEM form" in fault.what
+    assert f"{what} an RSA private key in PEM form" in fault.what
     assert wrong[:60] not in str(fault)
 
 

@@ -25,6 +25,7 @@ from bot.github.client import GitHub
 from bot.github.errors import GitHubError, Unreadable, in_words
 from bot.github.models import App
 from bot.intake.event_payloads import OurApp
+from bot.intake.http.entrance import of_every_address
 from bot.intake.http.problems import put_off
 from bot.records.github_answers import GitHubMemory
 from bot.records.outages import DatabaseAway, in_public, passing
@@ -334,7 +335,11 @@ class WaitingRoom:
         application.router.add_route("*", "/{anything:.*}", self._put_off)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self.port).start()
+        listener = of_every_address(self._host, self.port)
+        if listener is None:
+            await web.TCPSite(self._runner, self._host, self.port).start()
+        else:
+            await web.SockSite(self._runner, listener).start()
         self.port = self._runner.addresses[0][1]
         log.warning("listening, but not ready", port=self.port, why=self._why)
 

@@ -335,3 +335,16 @@ def test_without_standard_streams_it_does_its_work_and_no_file_takes_their_place
     )
     assert done.returncode == 0
     assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", ["config check playbooks.yml", "--help"])
+def test_an_answer_that_cannot_be_written_is_said_to_be(arguments: str, tmp_path: Path) -> None:
+    (tmp_path / "playbooks.yml").write_text("checks: {smoke: [unit]}\n")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(  # noqa: S603 - the test's own words
+            [sys.executable, "-m", "bot", *arguments.split()],
+            stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, timeout=60, text=True,
+        )  # fmt: skip
+    told = "Error: What I have to say cannot be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (1, told)

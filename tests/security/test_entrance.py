@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -26,7 +27,7 @@ SOON = 10.0
 
 
 @asynccontextmanager
-async def entrance(limits: EntranceLimits) -> AsyncIterator[int]:
+async def entrance(limits: EntranceLimits, host: str = "127.0.0.1") -> AsyncIterator[int]:
     """A server that tells the length of what it was sent."""
 
     async def length(request: web.Request) -> web.Response:
@@ -38,7 +39,7 @@ async def entrance(limits: EntranceLimits) -> AsyncIterator[int]:
     app = web.Application()
     app.add_routes([web.post("/", length), web.get("/", length)])
     opened = Entrance(app, limits, last_answers=0.1)
-    port = await opened.open("127.0.0.1", 0)
+    port = await opened.open(host, 0)
     try:
         yield port
     finally:
@@ -69,6 +70,22 @@ async def post(port: int, body: bytes, **given: str) -> tuple[int, str]:
         session.post(f"http://127.0.0.1:{port}/", data=body, headers=given) as answer,
     ):
         return answer.status, await answer.text()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [("::", {"127.0.0.1", "::1"}), ("::1", {"::1"}), ("127.0.0.1", {"127.0.0.1"})],
+)
+async def test_all_addresses_are_those_of_both_versions_of_ip(host: str, reached: set[str]) -> None:
+    found = set()
+    async with entrance(EntranceLimits(), host) as port:
+        for address in ("127.0.0.1", "::1"):
+            with suppress(ConnectionRefusedError):
+                _, writer = await asyncio.open_connection(address, port)
+                found.add(address)
+                writer.close()
+    assert found == reached
 
 
 @pytest.mark.parametrize("said", [b"", b"P", b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "])

@@ -50,6 +50,14 @@ class Credentials(Protocol):
         ...
 
 
+def _kind_of(pem: bytes, key: object) -> str:
+    if b"ENCRYPTED" in pem:
+        return "encrypted, and "
+    if b"PUBLIC KEY" in pem or pem.startswith(b"ssh-"):
+        return "a public key, and "
+    return "a key of another kind, and " if key is not None else ""
+
+
 class AppKey:
     """The App's id and private key; signs the JWTs by which the App itself speaks."""
 
@@ -67,8 +75,8 @@ class AppKey:
             key = None
         if not isinstance(key, RSAPrivateKey):
             raise BadCredentials(
-                "GITHUB_PRIVATE_KEY is not an RSA private key in PEM form. Download one in the "
-                "App's settings under Private keys."
+                f"GITHUB_PRIVATE_KEY is {_kind_of(pem, key)}not an RSA private key in PEM form. "
+                "Download one in the App's settings under Private keys."
             )
         self._key = key
         self._clock = clock

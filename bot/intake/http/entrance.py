@@ -51,6 +51,21 @@ class EntranceLimits:
     callers: int = 64 * _MB
 
 
+def of_every_address(host: str, port: int) -> socket.socket | None:
+    """Listen for both versions of IP where `host` is `::`; None: it is another.
+
+    Left to asyncio, that would be IPv6 alone
+    (https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.create_server).
+
+    Raises:
+        OSError: the port is taken or not ours.
+    """
+    if host != "::":
+        return None
+    both = socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=both)
+
+
 class Entrance:
     """Serves an application within limits. `open`, then `close`."""
 
@@ -79,6 +94,8 @@ class Entrance:
         """
         await self._runner.setup()
         loop = asyncio.get_running_loop()
+        if listener is None:
+            listener = of_every_address(host, port)
         if listener is None:
             self._listening = await loop.create_server(self._connection, host, port)
         else:
