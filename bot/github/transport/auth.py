@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 import jwt
@@ -50,6 +51,20 @@ class Credentials(Protocol):
         ...
 
 
+@lru_cache(maxsize=4)  # the primes are tried: a thirtieth of a second, several times in a start
+def _load(pem: bytes) -> RSAPrivateKey:
+    try:
+        key = load_pem_private_key(pem.strip() + b"\n", password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise BadCredentials(
+            f"GITHUB_PRIVATE_KEY is {_kind_of(pem, key)}not an RSA private key in PEM form. "
+            "Download one in the App's settings under Private keys."
+        )
+    return key
+
+
 def _kind_of(pem: bytes, key: object) -> str:
     if b"ENCRYPTED" in pem:
         return "encrypted, and "
@@ -68,17 +83,7 @@ class AppKey:
             BadCredentials: If `private_key` is not an unencrypted RSA key in PEM form.
         """
         self.app_id = str(app_id)
-        pem = private_key.encode() if isinstance(private_key, str) else private_key
-        try:
-            key = load_pem_private_key(pem.strip() + b"\n", password=None)
-        except (ValueError, TypeError):
-            key = None
-        if not isinstance(key, RSAPrivateKey):
-            raise BadCredentials(
-                f"GITHUB_PRIVATE_KEY is {_kind_of(pem, key)}not an RSA private key in PEM form. "
-                "Download one in the App's settings under Private keys."
-            )
-        self._key = key
+        self._key = _load(private_key.encode() if isinstance(private_key, str) else private_key)
         self._clock = clock
         self._current = ""
         self._usable_until = 0.0
