@@ -1,7 +1,7 @@
 """What does an organisation cost the bot, and when does it notice what no delivery told?
 
     python benchmarks/organisation.py [--repositories 1 100 1000] [--replicas 1] [--minutes 4]
-        [--installations 5] [--active 1] [--no-notice]
+        [--installations 5] [--active 1] [--no-notice] [--port 18731]
 
 The bot runs as a program of its own on the demo GitHub, which counts requests, points and the cost
 of queries, and refuses what goes beyond GitHub's secondary limits. Each repository has ten open
@@ -297,11 +297,12 @@ async def play(repositories: int, options: argparse.Namespace) -> None:
             made = Organisation.build(github, repositories, options.installations)
             program = Program(made, Path(folder) / "data")
             try:
-                await program.start(0, 18_731)
+                await program.start(0, options.port)
                 await program.stop()
                 made.gate(program.data)
                 starts = [
-                    await program.start(each, 18_731 + each) for each in range(options.replicas)
+                    await program.start(each, options.port + each)
+                    for each in range(options.replicas)
                 ]
                 said = ", ".join(f"{each:.1f} s" for each in starts)
                 print(f"{repositories} repositories, {options.replicas} replicas: {said} until "
@@ -323,6 +324,7 @@ def main() -> None:
     parser.add_argument("--repositories", type=int, nargs="+", default=[1, 100, 1000])
     parser.add_argument("--replicas", type=int, default=1)
     parser.add_argument("--installations", type=int, default=5)
+    parser.add_argument("--port", type=int, default=18_731, help="the first; one a replica")
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--settle", type=float, default=6.0, help="minutes before, unmeasured")
     parser.add_argument("--active", type=float, default=1.0, help="percent; 0: not measured")

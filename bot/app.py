@@ -97,6 +97,7 @@ from bot.triggers import (
     derived_id,
 )
 from bot.wiring.background import Mirrors, OrphanedRuns, RunHints, keep_running
+from bot.wiring.beginnings import Beginnings
 from bot.wiring.composition import PlaybookWiring, RequestWiring
 from bot.wiring.readiness import Introduction, Readiness, RightOfWay, WaitingRoom
 from bot.wiring.readings import free_port, port_fault, read_settings
@@ -169,11 +170,12 @@ class Bot:
         if engine_file is not None:
             keep_private(engine_file)
         self.right_of_way = RightOfWay()
+        self.beginnings = Beginnings(lambda run: self.engine.finished(run))
         self.engine = Engine(
             records=self.records,
             replica=settings.replica,
             clock=clock,
-            observers=(self.right_of_way, *observers),
+            observers=(self.right_of_way, self.beginnings, *observers),
             system_database=engine_file,
             longest_outage=longest_outage,
             hint_every=hint_every,
@@ -274,6 +276,7 @@ class Bot:
             partial(self._start, must_know=True),
             replica=settings.replica,
             clock=clock,
+            in_turn=self.beginnings.in_turn,
         )
         self.accepting = RequestWiring(
             self._start_run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -22,6 +22,7 @@ from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of
 from bot.safety.self_workers import LATELY, Lifting, judge_lifting, marked_in, read_held
 from bot.triggers import (
+    LATE,
     SELF_WORK,
     Actor,
     PauseRequest,
@@ -84,7 +85,7 @@ class PauseCommands:
         )
         if request.scope != SELF_WORK and request.scope not in known:
             return _unknown(trigger.actor, request.scope, known)
-        now = await run.now()
+        now, said = await run.now(), trigger.received_at
         wanted = Pausing(
             key=trigger.key,
             repository_id=trigger.repository.id,
@@ -92,7 +93,8 @@ class PauseCommands:
             kind=PauseKind.MANUAL,
             reason=request.reason,
             by=trigger.actor.login,
-            at=now,
+            # What was said right after it is later, however long this took to be carried out.
+            at=said if timedelta() <= now - said <= LATE else now,
             run=run.id,
         )
 

@@ -306,7 +306,9 @@ def nothing_here(actor: Actor, command: str) -> str:
     """Retry, cancel and the like, where nothing runs."""
     return refusal(
         actor,
-        f"There is nothing to {command} here.",
+        "There is no open incident here."
+        if command == "severity"
+        else f"There is nothing to {command} here.",
         "Use it on the pull request, the hotfix or the incident issue of a running playbook; "
         "`/status` lists what runs.",
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -22,7 +23,14 @@ log = structlog.get_logger(__name__)
 
 Start = Callable[[Trigger], Awaitable[bool]]
 """Begins what is asked for; whether nothing came of it: then its entry goes."""
+Turn = Callable[[Trigger], Callable[[], Awaitable[None]]]
+"""Of each Trigger in order of arrival: what it has to wait for before it is started."""
 _Lane = tuple[int, int | None, bool]
+
+
+def _at_once(trigger: Trigger) -> Callable[[], Awaitable[None]]:
+    del trigger
+    return partial(asyncio.sleep, 0)
 
 
 class Dispatcher:
@@ -39,6 +47,7 @@ class Dispatcher:
         at_once: int = 64,
         talk_at_once: int = 4,
         lease: timedelta = timedelta(seconds=60),
+        in_turn: Turn = _at_once,
         look_every: float = 5.0,
         pauses: tuple[float, ...] = (0.2, 1.0, 3.0),
         talk_every: float = 0.25,
@@ -55,6 +64,7 @@ class Dispatcher:
                 is asked for, and whoever wants main back must find room beside them.
             talk_at_once: how many of them may be what strangers said.
             lease: how long a claim holds; also how long a start that keeps failing rests.
+            in_turn: tells what a Trigger has to wait for before it is started.
             look_every: seconds between looks for entries other replicas left behind.
             pauses: seconds between tries of a start that fails.
             talk_every: seconds between two looks at what strangers said; a few entries each.
@@ -67,6 +77,7 @@ class Dispatcher:
         self._at_once = at_once
         self._talk_at_once = talk_at_once
         self._lease = lease
+        self._in_turn = in_turn
         self._look_every = look_every
         self._pauses = pauses
         self._talk_every = talk_every
@@ -151,7 +162,10 @@ class Dispatcher:
         # Nobody waits for a stranger who spoke before them.
         lane = (trigger.repository.id, trigger.source.subject, is_talk)
         start = self._hear if is_talk else self._start
-        task = asyncio.create_task(self._hand_over(entry, trigger, start, self._lanes.get(lane)))
+        handed_over = self._hand_over(
+            entry, trigger, start, self._lanes.get(lane), self._in_turn(trigger)
+        )
+        task = asyncio.create_task(handed_over)
         self._lanes[lane] = task
         self._under_way.add(task)
         if is_talk:
@@ -166,10 +180,16 @@ class Dispatcher:
         self._slot_free.set()
 
     async def _hand_over(
-        self, taken: Taken, trigger: Trigger, start: Start, before: asyncio.Task[None] | None
+        self,
+        taken: Taken,
+        trigger: Trigger,
+        start: Start,
+        before: asyncio.Task[None] | None,
+        its_turn: Callable[[], Awaitable[None]],
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
+        await its_turn()
         entry, repository = taken.id, trigger.repository
         with structlog.contextvars.bound_contextvars(
             entry=entry,

@@ -146,7 +146,7 @@ async def test_a_surviving_process_does_not_survive(
     repository: Repository, runner_for: RunnerFor, sandbox: Bubblewrap, place_of_work: Workplace
 ) -> None:
     writer = 'trap "" TERM HUP INT; while :; do echo x >> late; sleep 0.02; done'
-    script = f"(setsid sh -c '{writer}' &) ; sleep 0.1; exit 0"
+    script = f"(setsid sh -c '{writer}' &) ; until [ -s late ]; do sleep 0.01; done; exit 0"
     result = await attack(repository, runner_for, sandbox, script)
     assert result.judgement.outcome is TrialOutcome.PASS
     late = place_of_work.folder / "worker-0/tree/late"
