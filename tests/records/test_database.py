@@ -205,6 +205,9 @@ async def test_whoever_waits_to_write_has_its_turn_in_the_order_of_coming(tmp_pa
         waiting = []
         for number in range(12):
             waiting.append(asyncio.create_task(write(number)))
+            # A connection is a thread, which takes its time on a busy machine.
+            while engine.pool.checkedout() < number + 2:  # noqa: ASYNC110  seen from outside
+                await asyncio.sleep(0.005)
             await asyncio.sleep(0.02)
         waiting[5].cancel()
     async with asyncio.timeout(20):
