@@ -66,11 +66,15 @@ async def _nobody(run: str) -> None:
     """The house's Runs are at work in the records only: there is nobody to wake."""
 
 
+async def _nothing(repository_id: int | None = None) -> None:
+    """Nor does anybody execute them: whoever sweeps would take them for broken off."""
+
+
 @pytest.fixture
-async def house(bot: Bot, shop: Shop) -> AsyncIterator[House]:
+async def house(bot: Bot, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     """The records of the test's repository."""
     house = House(bot.records, await known_to_bot(bot, shop), datetime.now(UTC))
-    waking, bot.guard._wake = bot.guard._wake, _nobody
+    monkeypatch.setattr(bot.guard, "_wake", _nobody)
+    monkeypatch.setattr(bot.engine, "settle", _nothing)
     yield house
     await house.leave()
-    bot.guard._wake = waking
