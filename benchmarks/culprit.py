@@ -39,8 +39,8 @@ from simulated.world import (
 )
 
 from bot.culprit.evidence import SearchSettings
+from bot.culprit.flake_rates import History, RatePriors
 from bot.culprit.graph import Ancestry
-from bot.culprit.posterior import History, RatePriors
 from bot.culprit.priors import suspects
 
 Method = Callable[[World], Ending]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bot.culprit.posterior import FurtherChanges, RatePriors
+from bot.culprit.flake_rates import FurtherChanges, RatePriors
 
 
 class Granularity(StrEnum):

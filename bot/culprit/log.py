@@ -21,8 +21,8 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
+from bot.culprit.flake_rates import Beta, FurtherChanges, Mixture, RatePriors
 from bot.culprit.graph import CommitGraph
-from bot.culprit.posterior import Beta, FurtherChanges, Mixture, RatePriors
 
 FORMAT = "culprit-search/1"
 

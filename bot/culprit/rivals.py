@@ -15,10 +15,10 @@ calm and storm (Rabiner 1989, the forward recursion), the fourth a sum over the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from bot import LazyModule
+from bot.culprit.flake_rates import log_odds, rates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,18 +35,6 @@ _FEW = [12, 19, 24, 28, 31, 34, 36, 38]
 """Places in `rates`, from 0.05% to 46%, where both rates are looked at together."""
 
 
-@cache
-def _log_odds() -> Floats:
-    return np.linspace(-11.0, 7.0, 64)
-
-
-@cache
-def rates() -> Floats:
-    """The grid of rates, from 0.002% to 99.9%."""
-    found: Floats = 1.0 / (1.0 + np.exp(-_log_odds()))
-    return found
-
-
 def log_mean(logs: Floats, weights: Floats, axis: int = -1) -> Floats:
     """Log of the weighted sum of exponentials along an axis."""
     top = logs.max(axis=axis, keepdims=True)
@@ -59,7 +47,7 @@ def log_mean(logs: Floats, weights: Floats, axis: int = -1) -> Floats:
 
 def thinned(weights: Floats) -> Floats:
     """Gather the weights of all rates at the few in `_FEW`, each at the nearest."""
-    nearest = np.abs(_log_odds()[:, None] - _log_odds()[_FEW]).argmin(axis=1)
+    nearest = np.abs(log_odds()[:, None] - log_odds()[_FEW]).argmin(axis=1)
     return np.bincount(nearest, weights, len(_FEW)).astype(np.float64)
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from bot import LazyModule
 from bot.culprit.evidence import Granularity, Trial
+from bot.culprit.flake_rates import RAREST_FAILURE
 from bot.culprit.graph import CommitGraph, sampled_descendants
-from bot.culprit.posterior import MOST_FLAKY, RAREST_FAILURE, Posterior
+from bot.culprit.posterior import MOST_FLAKY, Posterior
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.culprit.flake_rates import Beta, History, Mixture, RatePriors, rates
 from bot.culprit.graph import Ancestry, CommitGraph
-from bot.culprit.posterior import Beta, History, Mixture, Posterior, RatePriors
-from bot.culprit.rivals import rates
+from bot.culprit.posterior import Posterior
 from tests.culprit.histories import ancestors_by_definition, histories, quick
 
 UNLIMITED = RatePriors(

@@ -16,10 +16,11 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
+from bot.culprit.flake_rates import FurtherChanges, RatePriors, rates
 from bot.culprit.graph import CommitGraph
 from bot.culprit.metric import MetricSearch
-from bot.culprit.posterior import BoundaryKind, FurtherChanges, RatePriors
-from bot.culprit.rivals import earlier_break, rates
+from bot.culprit.posterior import BoundaryKind
+from bot.culprit.rivals import earlier_break
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict, VerdictCause
 

@@ -16,9 +16,9 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
+from bot.culprit.flake_rates import FurtherChanges
 from bot.culprit.graph import CommitGraph
 from bot.culprit.log import LogError
-from bot.culprit.posterior import FurtherChanges
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
 from tests.culprit.histories import ancestors_by_definition, histories, quick

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.culprit import graph as ancestry_module
+from bot.culprit.flake_rates import RatePriors
 from bot.culprit.graph import Ancestry, CommitGraph
-from bot.culprit.posterior import Posterior, RatePriors
+from bot.culprit.posterior import Posterior
 from bot.culprit.selection import TELLING, choose
 from tests.culprit.histories import histories, quick
 

@@ -25,8 +25,8 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
+from bot.culprit.flake_rates import History, RatePriors
 from bot.culprit.graph import CommitGraph
-from bot.culprit.posterior import History, RatePriors
 from bot.culprit.search import Search
 from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
