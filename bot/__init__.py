@@ -27,7 +27,9 @@ class LazyModule(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         found = getattr(import_module(self.__name__), name)
-        setattr(self, name, found)
+        # Of ours nothing is called a thousand times, and a test may put something in its place.
+        if not self.__name__.startswith(f"{__name__}."):
+            setattr(self, name, found)
         return found
 
 
@@ -64,6 +66,6 @@ def loading() -> Iterator[None]:
 
 
 if "structlog" not in sys.modules:
-    # It takes rich in for tracebacks that we write ourselves: 7 MB.
-    with standing_in(rich=None):
+    # It takes rich in for tracebacks that we write ourselves: 7 MB. Colours are for Windows.
+    with standing_in(rich=None, colorama=None):
         import_module("structlog")

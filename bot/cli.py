@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import errno
 import gc
 import hashlib
 import json
@@ -13,6 +12,7 @@ import secrets
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ import structlog
 
 from bot import loading
 from bot.git.errors import GitError
+from bot.kept_code import keep_code
 from bot.logs import set_up_logs
 from bot.settings import (
     InvalidSettings,
@@ -54,9 +55,6 @@ APART = {"demo": "incident-playbooks-demo"}
 """Commands that come in a package of their own."""
 
 
-_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-
-
 class CommandLine(click.Group):
     """Our commands, and those that other packages bring."""
 
@@ -65,7 +63,7 @@ class CommandLine(click.Group):
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
-            if error.errno not in _UNWRITABLE or error.filename is not None:
+            if error.errno is None or not _was_said(error):
                 raise
             # Python would try once more at its end.
             sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
@@ -90,6 +88,12 @@ class CommandLine(click.Group):
             if isinstance(loaded, click.Command):
                 return loaded
         return _missing(cmd_name, APART[cmd_name]) if cmd_name in APART else None
+
+
+def _was_said(error: OSError) -> bool:
+    """Whether it is of an answer to standard output, and not of some file."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code.co_filename == click.echo.__code__.co_filename
 
 
 def _missing(name: str, package: str) -> click.Command:
@@ -212,7 +216,7 @@ async def _serve(settings: Settings, **given: Any) -> None:
         _tell(f"Warning: {fault}")
     stop = asyncio.create_task(stopped.wait())
     start = asyncio.create_task(bot.start())
-    begun: list[asyncio.Task[None]] = [start]
+    begun: list[asyncio.Task[Any]] = [start]
     await asyncio.wait([start, stop], return_when=asyncio.FIRST_COMPLETED)
     if start.done():
         try:
@@ -223,6 +227,7 @@ async def _serve(settings: Settings, **given: Any) -> None:
         # What is loaded by now stays: looking through it at every full collection would halt the
         # whole process for a tenth of a second.
         gc.freeze()
+        begun.append(asyncio.create_task(asyncio.to_thread(keep_code)))
         begun.append(asyncio.create_task(warn(settings)))
         await stop
     for task in begun:
@@ -744,5 +749,7 @@ def _fail(message: str, code: int = 1) -> NoReturn:
         set_up_logs("info", "json")
         structlog.get_logger(__name__).error("it ends here", why=message, code=code)
     else:
-        click.echo(f"Error: {message}", err=True)
+        # The code says it, too, where standard error is what is full.
+        with suppress(OSError):
+            click.echo(f"Error: {message}", err=True)
     sys.exit(code)

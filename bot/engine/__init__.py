@@ -3,12 +3,13 @@
 import sys
 from importlib import import_module
 
-from bot import LazyModule, standing_in
+from bot import standing_in
+from bot.engine.unneeded import UnneededDriver
 
 if "dbos" not in sys.modules:
-    # It takes in PostgreSQL's driver to tell that one's errors, also on SQLite: 9 MB.
-    psycopg = LazyModule("psycopg")
-    vars(psycopg)["errors"] = LazyModule("psycopg.errors")
+    # It takes in the driver of PostgreSQL, also on SQLite: 9 MB.
+    psycopg = UnneededDriver("psycopg")
+    vars(psycopg)["errors"] = UnneededDriver("psycopg.errors")
     with standing_in(psycopg=psycopg):
         import_module("dbos")
 

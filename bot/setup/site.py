@@ -29,7 +29,7 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError, in_words
 from bot.github.transport.http import Addresses
 from bot.intake.http.auth import is_same_secret
-from bot.intake.http.entrance import Entrance
+from bot.intake.http.entrance import Entrance, is_every_address
 from bot.playbooks.checks.results import GATE_CHECK
 from bot.setup import proposal
 from bot.setup.registration import (
@@ -426,7 +426,9 @@ def _web_of(api_url: str) -> str:
 
 
 def _near(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared
+    if host == "0.0.0.0" or is_every_address(host):  # noqa: S104 - compared
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 async def _to_setup(_: web.Request) -> web.StreamResponse:

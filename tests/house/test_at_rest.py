@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,5 +58,41 @@ def test_what_stands_in_for_the_driver_of_postgresql_is_that_driver() -> None:
         "from psycopg import errors; assert _sys_db.pg_errors.LockNotAvailable is "
         "errors.LockNotAvailable; assert sys.modules['psycopg'].OperationalError is "
         "_sys_db.pg_errors.LockNotAvailable.__mro__[1]"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)  # noqa: S603 - our own words
+
+
+def test_an_update_that_replaces_files_gives_a_running_server_nothing_of_another_release(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(ROOT / "bot", tmp_path / "bot", ignore=shutil.ignore_patterns("manual"))
+    code = f"""
+import pathlib, sys
+import bot.app, bot.cockpit.preview_planner, bot.wiring.composition as wiring
+from bot.kept_code import keep_code
+assert bot.__path__ == [{str(tmp_path / "bot")!r}]
+keep_code()
+for each in pathlib.Path(bot.__path__[0]).rglob("*.py"):
+    each.write_text("raise SystemExit('of another release')")
+for lazy in (wiring.revert, wiring.bisect, wiring.ramp, wiring.rollback, wiring.shadow,
+             wiring.alerts, wiring.autorevert):
+    name = lazy.__name__.split(".")[2]
+    assert callable(getattr(lazy, {{"alerts": "follow_alerts"}}.get(name, name)))
+assert bot.cockpit.preview_planner.preview_traffic.of_ramp
+assert sys.modules["bot.playbooks.revert.playbook"].__file__.endswith("revert/playbook.py")
+"""
+    subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", code],
+        cwd=tmp_path, check=True, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+
+
+def test_an_error_on_sqlite_does_not_load_the_driver_of_postgresql() -> None:
+    code = (
+        "import bot.engine, sqlite3, sys, sqlalchemy as sa; from dbos import _utils;"
+        "from bot.records.outages import outage_of;"
+        "busy = sa.exc.OperationalError('', {}, sqlite3.OperationalError('database is locked'));"
+        "assert not _utils.retriable_postgres_exception(busy); outage_of(busy);"
+        "assert 'psycopg' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)  # noqa: S603 - our own words

@@ -75,7 +75,12 @@ async def post(port: int, body: bytes, **given: str) -> tuple[int, str]:
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
 @pytest.mark.parametrize(
     ("host", "reached"),
-    [("::", {"127.0.0.1", "::1"}), ("::1", {"::1"}), ("127.0.0.1", {"127.0.0.1"})],
+    [
+        ("::", {"127.0.0.1", "::1"}),
+        ("::0", {"127.0.0.1", "::1"}),
+        ("::1", {"::1"}),
+        ("127.0.0.1", {"127.0.0.1"}),
+    ],
 )
 async def test_all_addresses_are_those_of_both_versions_of_ip(host: str, reached: set[str]) -> None:
     found = set()

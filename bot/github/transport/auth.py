@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import jwt
 from cachetools import TLRUCache
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -55,7 +56,7 @@ class Credentials(Protocol):
 def _load(pem: bytes) -> RSAPrivateKey:
     try:
         key = load_pem_private_key(pem.strip() + b"\n", password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPrivateKey):
         raise BadCredentials(
@@ -68,7 +69,7 @@ def _load(pem: bytes) -> RSAPrivateKey:
 def _kind_of(pem: bytes, key: object) -> str:
     if b"ENCRYPTED" in pem:
         return "encrypted, and "
-    if b"PUBLIC KEY" in pem or pem.startswith(b"ssh-"):
+    if b"PUBLIC KEY" in pem or pem.lstrip().startswith(b"ssh-"):
         return "a public key, and "
     return "a key of another kind, and " if key is not None else ""
 

@@ -11,6 +11,7 @@ import os
 import socket
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import IPv6Address
 
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
@@ -51,6 +52,14 @@ class EntranceLimits:
     callers: int = 64 * _MB
 
 
+def is_every_address(host: str) -> bool:
+    """Whether it is `::`, however that is written."""
+    try:
+        return IPv6Address(host) == IPv6Address("::")
+    except ValueError:
+        return False
+
+
 def of_every_address(host: str, port: int) -> socket.socket | None:
     """Listen for both versions of IP where `host` is `::`; None: it is another.
 
@@ -60,7 +69,7 @@ def of_every_address(host: str, port: int) -> socket.socket | None:
     Raises:
         OSError: the port is taken or not ours.
     """
-    if host != "::":
+    if not is_every_address(host):
         return None
     both = socket.has_dualstack_ipv6()
     return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=both)
