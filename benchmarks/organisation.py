@@ -52,6 +52,7 @@ from fakegithub.world.roles import RoleName
 
 HERE = Path(__file__).resolve().parents[1]
 PULLS = 10
+PEOPLE = ("alice", "bob", "carol", "dave")
 OWN_GIT = 8
 """Repositories with a git of their own: something is pushed there."""
 SECRET = "of a benchmark"  # noqa: S105 - of a GitHub that lives for one run
@@ -66,7 +67,8 @@ class Organisation:
 
     github: DemoGitHub
     app: FakeApp
-    alice: FakeUser
+    people: list[FakeUser]
+    """Several, since nobody may comment a hundred times a minute."""
     repositories: list[FakeRepository] = field(default_factory=list)
 
     @classmethod
@@ -76,8 +78,8 @@ class Organisation:
         app = github.create_app(
             "playbooks", owner=owner, permissions=PERMISSIONS, events=list(EVENTS), secret=SECRET
         )
-        alice = github.create_user("alice")
-        made = cls(github, app, alice)
+        people = [github.create_user(login) for login in PEOPLE]
+        made = cls(github, app, people)
         accounts = [
             github.create_user(f"org-{number}", organization=True)
             for number in range(min(installations, repositories))
@@ -98,7 +100,8 @@ class Organisation:
                     world.new_id(), account, f"r{number}", template.git, now, now, now
                 )
                 world.repositories[repository.id] = repository
-            github.set_collaborator(repository, "alice", RoleName.WRITE)
+            for login in PEOPLE:
+                github.set_collaborator(repository, login, RoleName.WRITE)
             made._open(repository)
             made.repositories.append(repository)
         return made
@@ -109,7 +112,9 @@ class Organisation:
         for work in range(PULLS):
             head = repository.git.branch(f"work-{work}") or ""
             pull = FakePullRequest(world.new_id(), f"work-{work}", head, "main", base)
-            issue = FakeIssue(world.new_id(), work + 1, self.alice, "Work", "", now, now, pull=pull)
+            issue = FakeIssue(
+                world.new_id(), work + 1, self.people[0], "Work", "", now, now, pull=pull
+            )
             repository.issues[issue.number] = issue
 
     def gate(self, data: Path) -> None:
@@ -130,8 +135,9 @@ class Organisation:
                 )
 
     def person(self, repository: FakeRepository) -> Person:
-        """Alice, at work on one repository."""
-        return Person(self.github.url, self.alice.token, repository.full_name)
+        """Somebody at work on one repository, always the same there."""
+        who = self.people[repository.id % len(self.people)]
+        return Person(self.github.url, who.token, repository.full_name)
 
     def used(self) -> Counter[str]:
         """Requests and points of the App and its installations so far."""
