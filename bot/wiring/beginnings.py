@@ -9,10 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
+import structlog
 from cachetools import TTLCache
 
 from bot.playbooks.steps import Step
 from bot.triggers import ActorKind, Trigger, derived_id
+
+log = structlog.get_logger(__name__)
 
 LONGEST_S = 5.0
 """How long a word waits for the one before it. One that hangs, for GitHub perhaps, is passed by."""
@@ -71,7 +74,12 @@ class Beginnings:
         return partial(self._until, former, reached)
 
     async def _until(self, run: str, reached: Mapping[str, bool]) -> None:
-        for _ in range(round(LONGEST_S / _GLANCE_S)):
-            if run in reached or await self._finished(run):
-                return
-            await asyncio.sleep(_GLANCE_S)
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                while run not in reached and not await self._finished(run):  # noqa: ASYNC110
+                    await asyncio.sleep(_GLANCE_S)
+        except TimeoutError:
+            log.info("not waited for any longer; the next word goes on", run=run)
+        except Exception:
+            # The database is away, perhaps: whoever starts the word meets that too, and waits.
+            log.warning("nobody knows whether the word before has begun", run=run, exc_info=True)
