@@ -302,13 +302,16 @@ def _of_incident(incident: Incident | None) -> str:
     return (f" in {pulls}" if pulls else "") + f" ({markdown.text(incident.title)})"
 
 
+_NOTHING_HERE = {"severity": "There is no open incident here."} | dict.fromkeys(
+    ("good", "bad", "skip"), "No bisect is under way here."
+)
+
+
 def nothing_here(actor: Actor, command: str) -> str:
     """Retry, cancel and the like, where nothing runs."""
     return refusal(
         actor,
-        "There is no open incident here."
-        if command == "severity"
-        else f"There is nothing to {command} here.",
+        _NOTHING_HERE.get(command, f"There is nothing to {command} here."),
         "Use it on the pull request, the hotfix or the incident issue of a running playbook; "
         "`/status` lists what runs.",
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from functools import partial
 
 import structlog
 
@@ -23,14 +22,13 @@ log = structlog.get_logger(__name__)
 
 Start = Callable[[Trigger], Awaitable[bool]]
 """Begins what is asked for; whether nothing came of it: then its entry goes."""
-Turn = Callable[[Trigger], Callable[[], Awaitable[None]]]
-"""Of each Trigger in order of arrival: what it has to wait for before it is started."""
+Turn = Callable[[Trigger], Callable[[], Awaitable[None]] | None]
+"""Of each Trigger in order of arrival: what it has to wait for, if anything, before its start."""
 _Lane = tuple[int, int | None, bool]
 
 
-def _at_once(trigger: Trigger) -> Callable[[], Awaitable[None]]:
+def _at_once(trigger: Trigger) -> None:
     del trigger
-    return partial(asyncio.sleep, 0)
 
 
 class Dispatcher:
@@ -162,11 +160,12 @@ class Dispatcher:
         # Nobody waits for a stranger who spoke before them.
         lane = (trigger.repository.id, trigger.source.subject, is_talk)
         start = self._hear if is_talk else self._start
-        handed_over = self._hand_over(
-            entry, trigger, start, self._lanes.get(lane), self._in_turn(trigger)
-        )
-        task = asyncio.create_task(handed_over)
-        self._lanes[lane] = task
+        its_turn = self._in_turn(trigger)
+        before = self._lanes.get(lane)
+        task = asyncio.create_task(self._hand_over(entry, trigger, start, before, its_turn))
+        # Nobody waits for one that itself waits for its turn: that may take seconds.
+        if its_turn is None:
+            self._lanes[lane] = task
         self._under_way.add(task)
         if is_talk:
             self._talking.add(task)
@@ -185,11 +184,12 @@ class Dispatcher:
         trigger: Trigger,
         start: Start,
         before: asyncio.Task[None] | None,
-        its_turn: Callable[[], Awaitable[None]],
+        its_turn: Callable[[], Awaitable[None]] | None,
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
-        await its_turn()
+        if its_turn is not None:
+            await its_turn()
         entry, repository = taken.id, trigger.repository
         with structlog.contextvars.bound_contextvars(
             entry=entry,

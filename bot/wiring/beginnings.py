@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -23,8 +23,12 @@ LONGEST_S = 5.0
 _GLANCE_S = 0.05
 _RIGHT_BEFORE_S = 60.0
 """What was said longer ago is under way, or waits for something."""
-_ONLY_ASK = {"status", "help"}
-"""Nobody waits for these: they change nothing."""
+_BEGIN = {"revert", "bisect", "rollback", "shadow", "ramp", "retry"}
+_WAITS_FOR = {
+    "cancel": _BEGIN, "severity": _BEGIN, "approve": _BEGIN, "reject": _BEGIN,
+    "pause": {"unpause"}, "unpause": {"pause"},
+}  # fmt: skip
+"""What each word is about. Words that bring main back wait for none."""
 _ABOUT_AN_INCIDENT = {"severity"}
 """These are about what a playbook opens some steps after it is on record."""
 
@@ -35,12 +39,15 @@ class Beginnings:
     def __init__(self, finished: Callable[[str], Awaitable[bool]]) -> None:
         """Nothing has begun yet; `finished` tells of a Run whether it has ended."""
         self._finished = finished
-        self._former: TTLCache[tuple[int, int], str] = TTLCache(10_000, _RIGHT_BEFORE_S)
+        self._former: TTLCache[tuple[int, int, str], str] = TTLCache(10_000, _RIGHT_BEFORE_S)
         self._begun: TTLCache[str, bool] = TTLCache(10_000, _RIGHT_BEFORE_S)
         self._opened: TTLCache[str, bool] = TTLCache(10_000, _RIGHT_BEFORE_S)
+        self._not_started: TTLCache[str, bool] = TTLCache(10_000, _RIGHT_BEFORE_S)
 
     async def began(self, run: str, step: str) -> None:
         """A step is about to run."""
+        del step
+        self._not_started.pop(run, None)
 
     async def ended(self, run: str, step: str) -> None:
         """A step's effect is done."""
@@ -54,32 +61,40 @@ class Beginnings:
         del at
         self._opened[run] = True
 
-    def in_turn(self, trigger: Trigger) -> Callable[[], Awaitable[None]]:
-        """Say, in order of arrival, what a Trigger waits for: the last word about the same thing.
+    def in_turn(self, trigger: Trigger) -> Callable[[], Awaitable[None]] | None:
+        """Say, in order of arrival, what a Trigger waits for: what was said before and it is about.
 
-        That is until its Run has begun or ended; where the Trigger is about an incident, until that
-        is open. It is never longer than `LONGEST_S`.
+        That is until those Runs have begun or ended; where the Trigger is about an incident, until
+        that is open. It is never longer than `LONGEST_S`. None: it waits for nothing.
         """
-        subject = trigger.source.subject
+        subject, command = trigger.source.subject, trigger.request.command
         if subject is None or trigger.actor.kind is not ActorKind.PERSON:
-            return partial(asyncio.sleep, 0)
+            return None
         place = (trigger.repository.id, subject)
-        former = self._former.get(place)
-        command = trigger.request.command
-        if command not in _ONLY_ASK:
-            self._former[place] = derived_id(trigger.key, trigger.received_at)
-        if former is None:
-            return partial(asyncio.sleep, 0)
+        former = [
+            known
+            for word in sorted(_WAITS_FOR.get(command, ()))
+            if (known := self._former.get((*place, word))) is not None
+        ]
+        run = derived_id(trigger.key, trigger.received_at)
+        self._former[*place, command] = run
+        if not former:
+            return None
+        self._not_started[run] = True
         reached = self._opened if command in _ABOUT_AN_INCIDENT else self._begun
         return partial(self._until, former, reached)
 
-    async def _until(self, run: str, reached: Mapping[str, bool]) -> None:
+    async def _until(self, runs: Sequence[str], reached: Mapping[str, bool]) -> None:
         try:
             async with asyncio.timeout(LONGEST_S):
-                while run not in reached and not await self._finished(run):  # noqa: ASYNC110
-                    await asyncio.sleep(_GLANCE_S)
+                for run in runs:
+                    while not (run in reached or await self._is_over(run)):  # noqa: ASYNC110
+                        await asyncio.sleep(_GLANCE_S)
         except TimeoutError:
-            log.info("not waited for any longer; the next word goes on", run=run)
+            log.info("not waited for any longer; the next word goes on", runs=runs)
         except Exception:
             # The database is away, perhaps: whoever starts the word meets that too, and waits.
-            log.warning("nobody knows whether the word before has begun", run=run, exc_info=True)
+            log.warning("nobody knows whether the word before has begun", runs=runs, exc_info=True)
+
+    async def _is_over(self, run: str) -> bool:
+        return run not in self._not_started and await self._finished(run)

@@ -73,3 +73,11 @@ async def test_a_question_in_between_changes_nothing(shop: Shop) -> None:
     await said(shop, number, "one", *words)
     await shop.told(number, "goes on", times=1)
     assert not await held(shop)
+
+
+async def test_the_last_of_three_words_counts(shop: Shop) -> None:
+    number = await shop.broken()
+    words = ("/pause because evals fell", "/unpause because I misread", "/pause because they did")
+    await said(shop, number, "one", *words)
+    await shop.told(number, "goes on", times=1)
+    assert await shop.eventually(lambda: held(shop))

@@ -88,7 +88,12 @@ async def test_several_commands_of_somebody_with_rights_get_one_comment(shop: Sh
     await settled(shop)
     [said] = await shop.from_bot(number)
     assert said.count("\n---\n") == 4
-    for words in ("nothing to severity", "Nothing is running", "nothing to bad", "Did you mean"):
+    for words in (
+        "no open incident here",
+        "Nothing is running",
+        "No bisect is under way",
+        "Did you mean",
+    ):
         assert words in said
 
 
