@@ -14,8 +14,8 @@ def fork(
     world: World, parent: FakeRepository, owner: FakeUser, name: str | None = None
 ) -> FakeRepository:
     """Make an account's fork, or give the one it has."""
-    for known in world.repositories.values():
-        if known.parent is parent and known.owner is owner:
+    for known in parent.forks:
+        if known.owner is owner:
             return known
     identity, now = world.new_id(), world.now()
     git = parent.git.fork(world.root / f"{identity}.git")

@@ -67,8 +67,8 @@ def create_fork(call: Call) -> Answer:
 @routes.get("/repos/{owner}/{repo}/forks", app="metadata=read")
 def list_forks(call: Call) -> Answer:
     """Its forks, newest first."""
-    found = [r for r in call.world.repositories.values() if r.parent is call.repository]
-    shapes = [present_full(call.world, each, RoleName.READ) for each in reversed(found)]
+    found = reversed(call.repository.forks)
+    shapes = [present_full(call.world, each, RoleName.READ) for each in found]
     return call.page(shapes)
 
 
@@ -121,12 +121,15 @@ def list_installation_repositories(call: Call) -> Answer:
     """Every repository the calling installation token can see."""
     caller = call.caller
     seen = [
-        present_full(call.world, repository, RoleName.NONE)
+        repository
         for repository in call.world.repositories.values()
         if caller.installation in set(call.world.installations_on(repository))
         and (caller.repositories is None or repository.id in caller.repositories)
     ]
     answer = call.page(seen, wrap="repositories")
+    answer.body["repositories"] = [
+        present_full(call.world, each, RoleName.NONE) for each in answer.body["repositories"]
+    ]
     selection = "all" if caller.installation and caller.installation.repositories is None else None
     answer.body["repository_selection"] = selection or "selected"
     return answer

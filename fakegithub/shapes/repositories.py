@@ -81,7 +81,7 @@ def present(world: World, repository: FakeRepository) -> dict[str, Any]:
     """The form inside pull requests and webhook payloads."""
     page = html_url(world, repository)
     open_issues = sum(issue.state == "open" for issue in repository.issues.values())
-    forks = sum(each.parent is repository for each in world.repositories.values())
+    forks = len(repository.forks)
     return {
         **present_minimal(world, repository),
         "created_at": timestamp(repository.created_at),

@@ -413,6 +413,7 @@ class FakeRepository:
         ghes: The release of GitHub Enterprise Server that answers for it; None: github.com.
         refusals: What it refuses; how to ask for that stands there.
         parent: The repository it is a fork of.
+        forks: Its own, in the order in which they were made.
     """
 
     id: int
@@ -454,6 +455,12 @@ class FakeRepository:
     """Whether it answers who moved which branch: a policy may forbid it."""
     refusals: Refusals = field(default_factory=Refusals)
     parent: FakeRepository | None = None
+    forks: list[FakeRepository] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Tell the one that it is a fork of."""
+        if self.parent is not None:
+            self.parent.forks.append(self)
 
     def knows_since(self, *release: int) -> bool:
         """Whether what came with this release of GitHub Enterprise Server is known here."""
