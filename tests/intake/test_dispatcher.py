@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,6 +68,31 @@ async def test_a_start_never_overtakes_an_earlier_one_about_the_same_subject(
     async with running(Dispatcher(inbox, start, replica="a", clock=clock)):
         await until(lambda: all_done(database))
     assert ended == ["3", "1", "2"]
+
+
+async def test_one_that_waits_for_its_turn_holds_up_nobody(
+    inbox: Inbox, database: AsyncEngine, clock: Clock
+) -> None:
+    its_turn = asyncio.Event()
+
+    async def wait() -> None:
+        await its_turn.wait()
+
+    def in_turn(each: Trigger) -> Callable[[], Awaitable[None]] | None:
+        return wait if each.source.object_id == "2" else None
+
+    started = Started()
+
+    async def start(each: Trigger) -> None:
+        await started(each)
+        if each.source.object_id == "4":
+            its_turn.set()
+
+    for number in range(1, 5):
+        await inbox.put(trigger(number, subject=7))
+    async with running(Dispatcher(inbox, start, replica="a", clock=clock, in_turn=in_turn)):
+        await until(lambda: all_done(database))
+    assert started.numbers == ["1", "3", "4", "2"]
 
 
 async def test_no_more_than_the_allowed_number_start_at_once(
