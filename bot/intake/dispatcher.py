@@ -8,7 +8,8 @@ Starting must therefore be idempotent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import structlog
@@ -83,6 +84,7 @@ class Dispatcher:
         self._talk_waits = False
         self._under_way: set[asyncio.Task[None]] = set()
         self._talking: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[None]] = set()
         self._lanes: dict[_Lane, asyncio.Task[None]] = {}
         self._slot_free = asyncio.Event()
         self._handed_over: list[int] = []
@@ -99,9 +101,10 @@ class Dispatcher:
                 if not await self._take_some():
                     await self._wait_for_something()
         finally:
-            for task in self._under_way:
+            left = self._under_way | self._waiting
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*self._under_way, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
     async def _note_handed_over(self) -> None:
         """Mark in one write what ended since the last look; dying before it only repeats starts."""
@@ -189,7 +192,9 @@ class Dispatcher:
         if before is not None:
             await asyncio.wait([before])
         if its_turn is not None:
-            await its_turn()
+            # That costs nothing, and others find room meanwhile.
+            async with self._out_of_the_way():
+                await its_turn()
         entry, repository = taken.id, trigger.repository
         with structlog.contextvars.bound_contextvars(
             entry=entry,
@@ -224,6 +229,19 @@ class Dispatcher:
                 self._come_to_nothing[entry] = trigger.key
             else:
                 self._handed_over.append(entry)
+
+    @asynccontextmanager
+    async def _out_of_the_way(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is one
+        self._under_way.discard(task)
+        self._waiting.add(task)
+        self._slot_free.set()
+        try:
+            yield
+        finally:
+            self._waiting.discard(task)
+            self._under_way.add(task)
 
     async def _release_former_claims(self) -> None:
         while True:
