@@ -127,6 +127,8 @@ OVERLAP = timedelta(minutes=3)
 """What was read already is read again: lists lag, clocks differ, stamps are whole seconds."""
 CHECKS_EVERY = 3
 """Each so many looks the checks of the default branch are read: nothing tells that one changed."""
+BEGUN_AT_ONCE = 500
+"""Repositories that are noted in one transaction: all others who write wait for it."""
 SIDE_BY_SIDE = 4
 """How many repositories of one installation are read side by side."""
 MOST_SHARE = 0.04
@@ -258,11 +260,11 @@ class CatchUp:
         # GitHub's stamps are whole seconds, rounded down.
         begin = (now if first else now - 2 * self._every).replace(microsecond=0)
         unread = [each.id for each in repositories if each.id not in self._begun]
-        if unread:
+        for start in range(0, len(unread), BEGUN_AT_ONCE):
+            some = unread[start : start + BEGUN_AT_ONCE]
             async with self._records.begin() as conn:
-                for each in unread:
-                    await answered.begin_reading(conn, each, begin)
-            self._begun.update(unread)
+                await answered.begin_reading(conn, some, begin)
+            self._begun.update(some)
         moved: dict[int, Moves] = {}
         if abs(now - self._looked.get(installation, (now - MOST_ROUNDS * self._every))) >= (
             self._rest.get(installation, timedelta())

@@ -8,6 +8,7 @@ Every function works inside the caller's transaction and never commits.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -154,17 +155,12 @@ async def first_start(conn: AsyncConnection) -> datetime | None:
     return began
 
 
-async def begin_reading(conn: AsyncConnection, repository_id: int, at: datetime) -> CatchUpMark:
-    """Read a repository's row; made where it is missing, so that reading begins at `at`."""
-    insert = insert_into(conn)
-    await conn.execute(
-        insert(readings)
-        .values(repository_id=repository_id, began_at=at, read_until=at)
-        .on_conflict_do_nothing()
-    )
-    begun = await mark_of(conn, repository_id)
-    assert begun is not None  # noqa: S101 - it was just put there
-    return begun
+async def begin_reading(
+    conn: AsyncConnection, repository_ids: Collection[int], at: datetime
+) -> None:
+    """Make the rows of these repositories where they are missing, so that reading begins at `at`."""
+    rows = [{"repository_id": each, "began_at": at, "read_until": at} for each in repository_ids]
+    await conn.execute(insert_into(conn)(readings).on_conflict_do_nothing(), rows)
 
 
 async def mark_of(conn: AsyncConnection, repository_id: int) -> CatchUpMark | None:
