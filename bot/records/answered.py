@@ -158,7 +158,7 @@ async def first_start(conn: AsyncConnection) -> datetime | None:
 async def begin_reading(
     conn: AsyncConnection, repository_ids: Collection[int], at: datetime
 ) -> None:
-    """Make the rows of these repositories where they are missing, so that reading begins at `at`."""
+    """Make the rows of these repositories where they are missing: reading begins at `at`."""
     rows = [{"repository_id": each, "began_at": at, "read_until": at} for each in repository_ids]
     await conn.execute(insert_into(conn)(readings).on_conflict_do_nothing(), rows)
 
