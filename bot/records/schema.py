@@ -118,6 +118,11 @@ def _upgrade(url: str) -> None:
     if engine.dialect.name == "sqlite":
         set_up_sqlite(engine)
     try:
+        # Nearly every start finds nothing to do, and need not wait for whoever writes to see that.
+        with engine.connect().execution_options(sqlite_begin="DEFERRED") as connection:
+            refuse_foreign(connection)
+            if is_newest(connection):
+                return
         with _one_migration_at_a_time, engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))

@@ -58,6 +58,15 @@ async def test_migrating_twice_changes_nothing(url: str, engine: AsyncEngine) ->
         assert (await conn.execute(sa.select(replicas.c.id))).scalars().all() == ["a"]
 
 
+async def test_a_start_that_finds_nothing_to_migrate_waits_for_no_writer(
+    url: str, engine: AsyncEngine
+) -> None:
+    async with engine.begin() as conn:
+        await conn.execute(sa.insert(replicas).values(id="a", started_at=NOON, beat_at=NOON))
+        async with asyncio.timeout(5):
+            await migrate(url)
+
+
 async def test_processes_that_start_together_migrate_once(empty_url: str) -> None:
     started = [
         await asyncio.create_subprocess_exec(
