@@ -220,11 +220,11 @@ async def test_whoever_waits_to_write_has_its_turn_in_the_order_of_coming(
                 raise ValueError(number)
 
     async with engine.begin():
-        waiting = []
+        waiting, here = [], len(came)
         for number in range(12):
             waiting.append(asyncio.create_task(write(number)))
             # A connection is a thread, which takes its time on a busy machine.
-            while len(came) < number + 2:  # noqa: ASYNC110  seen from outside
+            while len(came) <= here + number:  # noqa: ASYNC110  seen from outside
                 await asyncio.sleep(0.005)
         waiting[5].cancel()
     async with asyncio.timeout(20):
