@@ -39,6 +39,7 @@ Credentials = Callable[[], Awaitable[SecretConfig]]
 T = TypeVar("T")
 
 _GRACE_SECONDS = 2.0
+_FATAL = 128
 _PASSED_ON = (
     "PATH",
     "TMPDIR",
@@ -308,13 +309,18 @@ async def _communicate(
     if stdout is None:
         raise OutputTooLarge(command, limit)
     words = redacted(stderr.decode("utf-8", "replace"), secrets)
+    broke_off = code == -signal.SIGPIPE
+    if broke_off and not network:
+        # It wanted to fetch an object that is missing here. It may not, and the child that it had
+        # just begun to ask was gone already: mostly it notices that, and ends with this code.
+        code, broke_off = _FATAL, False
     if code in ok:
         return GitOutput(code, stdout, words)
     # Before the others: a pack that found no room is called broken, too.
     if _FULL_WORDS.search(words):
         raise DiskFull(command, code, words)
     # A remote's refusal is looked for first: its words end with "bad object" at times.
-    if network and _REMOTE_WORDS.search(words):
+    if network and (broke_off or _REMOTE_WORDS.search(words)):
         raise RemoteUnavailable(command, code, words)
     if _CORRUPT_WORDS.search(words):
         raise CorruptRepository(command, code, words)

@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.git.errors import GitFailed, GitTimeout, GitTooOld, OutputTooLarge, redacted
+from bot.git.errors import (
+    GitFailed,
+    GitTimeout,
+    GitTooOld,
+    OutputTooLarge,
+    RemoteUnavailable,
+    redacted,
+)
 from bot.git.process import Git, require_git
+from bot.git.trees import has_tree
 from tests.git.history_builder import History
 
 
@@ -126,6 +134,18 @@ async def test_a_failure_tells_the_command_the_code_and_the_last_words(git: Git)
     with pytest.raises(GitFailed, match=r"git rev-list ended with 12[89]: .*nowhere") as caught:
         await git.run("rev-list", "nowhere", "--")
     assert caught.value.command == "rev-list"
+
+
+async def test_a_fetch_that_git_began_by_itself_and_that_broke_off_is_told_from_a_fault(
+    git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "git").write_text("#!/bin/sh\nkill -PIPE $$\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    # What may not fetch has no such object; what may has not reached the remote.
+    assert not await has_tree(git, "0" * 40)
+    with pytest.raises(RemoteUnavailable):
+        await git.run("cat-file", "blob", "0" * 40, network=True)
 
 
 async def test_a_secret_is_neither_an_argument_nor_said(git: Git) -> None:
