@@ -53,6 +53,8 @@ from tests.plugins.postgres import fresh_database, server_of_its_own
 REPOSITORIES = 10
 WRITES_PER_INCIDENT = 20
 """Fewer than a revert needs, so that every kill planned falls into the time of the incidents."""
+REQUESTS_PER_INCIDENT = 150
+"""With those that were refused, lost and sent again."""
 LONGEST_S = 300.0
 
 
@@ -304,8 +306,9 @@ async def storm(options: argparse.Namespace, folder: Path, database: str | None)
     """Run it, count, and say so; the exit code."""
     rng = random.Random(options.seed)  # noqa: S311 - repeatable
     async with DemoGitHub(rng=random.Random(options.seed)) as github:  # noqa: S311 - likewise
-        # An afternoon's incidents in minutes: GitHub's largest hourly limit, not its smallest.
-        github.limits.limit = 15_000
+        # An afternoon's incidents in minutes: GitHub's largest hourly limit, not its smallest, and
+        # that of more hours where there are more of them than one hour has room for.
+        github.limits.limit = max(15_000, REQUESTS_PER_INCIDENT * options.incidents)
         conditions = Conditions(look_again=5, look_for_missed=10)
         lane = Lane(github, folder, conditions=conditions, database_url=database)
         lives = siblings(lane, conditions, options.replicas)
