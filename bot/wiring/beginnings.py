@@ -21,7 +21,7 @@ LONGEST_S = 5.0
 """How long a word waits for the one before it. One that hangs, for GitHub perhaps, is passed by."""
 
 _GLANCE_S = 0.25
-"""That a Run has ended is not told, but looked for."""
+"""That a Run has ended is not told, but looked for in the database."""
 _RIGHT_BEFORE_S = 60.0
 """What was said longer ago is under way, or waits for something."""
 _BEGIN = {"revert", "bisect", "rollback", "shadow", "ramp", "retry"}
@@ -44,13 +44,11 @@ class Beginnings:
         self._begun: TTLCache[str, bool] = TTLCache(10_000, _RIGHT_BEFORE_S)
         self._opened: TTLCache[str, bool] = TTLCache(10_000, _RIGHT_BEFORE_S)
         self._not_started: TTLCache[str, bool] = TTLCache(10_000, _RIGHT_BEFORE_S)
-        self._waited_for: dict[str, asyncio.Event] = {}
 
     async def began(self, run: str, step: str) -> None:
         """A step is about to run."""
         del step
         self._not_started.pop(run, None)
-        self._tell(run)
 
     async def ended(self, run: str, step: str) -> None:
         """A step's effect is done."""
@@ -58,13 +56,11 @@ class Beginnings:
             self._begun[run] = True
         elif step == Step.RECORD_INCIDENT_ISSUE.id:
             self._opened[run] = True
-        self._tell(run)
 
     async def waiting(self, run: str, at: str) -> None:
         """A Run begins to wait."""
         del at
         self._opened[run] = True
-        self._tell(run)
 
     def in_turn(self, trigger: Trigger) -> Callable[[], Awaitable[None]] | None:
         """Say, in order of arrival, what a Trigger waits for: what was said before and it is about.
@@ -93,8 +89,8 @@ class Beginnings:
         try:
             async with asyncio.timeout(LONGEST_S):
                 for run in runs:
-                    while not (run in reached or await self._is_over(run)):
-                        await self._news_of(run, reached)
+                    while not (run in reached or await self._is_over(run)):  # noqa: ASYNC110
+                        await asyncio.sleep(_GLANCE_S)
         except TimeoutError:
             log.info("not waited for any longer; the next word goes on", runs=runs)
         except Exception:
@@ -103,20 +99,3 @@ class Beginnings:
 
     async def _is_over(self, run: str) -> bool:
         return run not in self._not_started and await self._finished(run)
-
-    async def _news_of(self, run: str, reached: Mapping[str, bool]) -> None:
-        """Wait until the Run has come so far, or may have ended."""
-        news = self._waited_for.setdefault(run, asyncio.Event())
-        try:
-            async with asyncio.timeout(_GLANCE_S):
-                while run not in reached:
-                    news.clear()
-                    await news.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._waited_for.pop(run, None)
-
-    def _tell(self, run: str) -> None:
-        if news := self._waited_for.get(run):
-            news.set()
