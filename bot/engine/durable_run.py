@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from types import ModuleType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import structlog
 from dbos import DBOS, AsyncSQLAlchemyDatasource, PortableWorkflowError, _core, _datasource, _sys_db
@@ -191,7 +192,7 @@ class DurableRun:
 
     async def step(self, step: AnyStep, returns: type[T], effect: Effect[T]) -> T:
         """As `Run.step`."""
-        adapter, name = TypeAdapter(returns), self._stored_as(step)
+        adapter, name = _adapter(returns), self._stored_as(step)
 
         async def recorded() -> dict[str, Any]:
             may_have_run = self._taking_turn()
@@ -227,7 +228,7 @@ class DurableRun:
         self, step: AnyStep, returns: type[T], change: Callable[[AsyncConnection], Awaitable[T]]
     ) -> T:
         """As `Run.write`."""
-        adapter, name = TypeAdapter(returns), self._stored_as(step)
+        adapter, name = _adapter(returns), self._stored_as(step)
         datasource = self._surroundings.datasource
         ran, began = False, time.perf_counter()
 
@@ -356,6 +357,16 @@ class DurableRun:
             except Exception:
                 # Whoever only watches must not break what is watched.
                 log.exception("an observer failed", what=what)
+
+
+def _adapter(returns: type[T]) -> TypeAdapter[T]:
+    # To make one takes longer than all it is used for.
+    return cast(TypeAdapter[T], _made(cast(Hashable, returns)))
+
+
+@cache
+def _made(returns: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(returns)
 
 
 def _kind(step: AnyStep) -> str:

@@ -28,6 +28,8 @@ from dbos import (
     DBOSConfig,
     DBOSPortableJSONSerializer,
     SetWorkflowID,
+    _scheduler,
+    _workflow_commands,
 )
 from dbos._error import DBOSNonExistentWorkflowError
 from dbos._utils import INTERNAL_QUEUE_NAME
@@ -77,6 +79,7 @@ SETTLE_EVERY = 180.0
 """Seconds between two looks for Runs that are over although their row says otherwise."""
 
 _A_MOMENT = 0.5
+_ENGINES_OWN_EVERY = 60.0
 
 PARKED_FOR = 60.0
 """Seconds that a Run waits for the release that began it before people are told."""
@@ -173,6 +176,9 @@ class Engine:
     async def launch(self) -> None:
         """Open the engine's database and resume every Run this replica left unfinished."""
         never_record_outages()
+        # For Runs that begin by the clock, or end by it in the engine: there are none.
+        _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = _ENGINES_OWN_EVERY
+        _scheduler._STARTUP_FAST_POLL_DURATION_SEC = 0
         url = self._system_url()
         config = DBOSConfig(
             name="incident-playbooks",
@@ -181,6 +187,7 @@ class Engine:
             application_version=self.code,
             serializer=DBOSPortableJSONSerializer(),
             notification_listener_polling_interval_sec=0.25,
+            scheduler_polling_interval_sec=_ENGINES_OWN_EVERY,
             log_level="ERROR",
             console_log_level="ERROR",
         )

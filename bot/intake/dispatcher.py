@@ -3,6 +3,9 @@
 An entry is marked done only after its start returned. A process that dies in between leaves the
 entry claimed: its next life gives it back at once, another replica takes it when the lease ends.
 Starting must therefore be idempotent.
+
+While Triggers come in quickly, starts give way: GitHub waits ten seconds for its answer and tells
+nothing twice, and a Run takes a hundred times what the answer takes.
 """
 
 from __future__ import annotations
@@ -27,6 +30,10 @@ Turn = Callable[[Trigger], Callable[[], Awaitable[None]] | None]
 """Of each Trigger in order of arrival: what it has to wait for, if anything, before its start."""
 _Lane = tuple[int, int | None, bool]
 
+_GLANCE_S = 0.02
+_TRICKLE = 2
+_TRICKLE_S = 0.25
+
 
 def _at_once(trigger: Trigger) -> None:
     del trigger
@@ -50,6 +57,7 @@ class Dispatcher:
         look_every: float = 5.0,
         pauses: tuple[float, ...] = (0.2, 1.0, 3.0),
         talk_every: float = 0.25,
+        gives_way_for: float = 2.0,
     ) -> None:
         """Prepare; `run` does the work.
 
@@ -67,6 +75,8 @@ class Dispatcher:
             look_every: seconds between looks for entries other replicas left behind.
             pauses: seconds between tries of a start that fails.
             talk_every: seconds between two looks at what strangers said; a few entries each.
+            gives_way_for: seconds that no start is begun while the inbox is rushed; after that a
+                few are, in each further `_TRICKLE_S`.
         """
         self._inbox = inbox
         self._start = start
@@ -80,7 +90,9 @@ class Dispatcher:
         self._look_every = look_every
         self._pauses = pauses
         self._talk_every = talk_every
+        self._gives_way_for = gives_way_for
         self._next_talk = 0.0
+        self._rushed_since: float | None = None
         self._talk_waits = False
         self._under_way: set[asyncio.Task[None]] = set()
         self._talking: set[asyncio.Task[None]] = set()
@@ -120,8 +132,21 @@ class Dispatcher:
         except Exception:
             log.exception("the inbox cannot be written; trying again soon")
 
+    async def _room(self) -> int:
+        """How many starts may be begun now. Waits while those who send Triggers come first."""
+        clock = asyncio.get_running_loop().time
+        while self._inbox.is_rushed():
+            if self._rushed_since is None:
+                self._rushed_since = clock()
+            if clock() >= self._rushed_since + self._gives_way_for:
+                await asyncio.sleep(_TRICKLE_S)
+                return min(_TRICKLE, self._at_once - len(self._under_way))
+            await asyncio.sleep(_GLANCE_S)
+        self._rushed_since = None
+        return self._at_once - len(self._under_way)
+
     async def _take_some(self) -> bool:
-        free = self._at_once - len(self._under_way)
+        free = await self._room()
         if free <= 0:
             return False
         try:

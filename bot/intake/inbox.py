@@ -7,6 +7,7 @@ deliveries, and the UNIQUE key makes a redelivery a no-op whatever process recei
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +25,9 @@ from bot.triggers import Trigger
 
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
+
+
+_REST_OF_THEM_S = 0.002
 
 
 @dataclass
@@ -69,6 +73,7 @@ class GroupCommit(Generic[Entry, Result]):
         self._answered = answered
         self._waiting: list[_Waiting[Entry, Result]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._came_together = 1
 
     async def put(self, entry: Entry) -> Result:
         """Return once the entry is committed.
@@ -84,7 +89,11 @@ class GroupCommit(Generic[Entry, Result]):
 
     async def _write(self) -> None:
         while self._waiting:
+            if len(self._waiting) < self._came_together:
+                # Whoever was answered together sends the next together, but not at one instant.
+                await asyncio.sleep(_REST_OF_THEM_S)
             batch = self._next()
+            self._came_together = len(batch)
             try:
                 await self._store(batch)
             except Exception as error:
@@ -123,6 +132,32 @@ MOST_FORGOTTEN = 10_000
 MOST_AT_ONCE = 200
 """How many Triggers one transaction takes: 5 columns each stay far below SQLite's limit."""
 
+_A_RUSH = 4
+_WITHIN_S = 0.05
+_LULL_S = 0.25
+"""It is a rush once so many Triggers came in so short a time, until none came for a while."""
+
+
+# Made once: to make a query takes about as long as to ask it.
+_FREE, _TALK = (
+    sa.select(inbox.c.id)
+    .where(
+        inbox.c.done_at.is_(None),
+        inbox.c.is_talk.is_(talk),
+        sa.or_(inbox.c.taken_at.is_(None), inbox.c.taken_at <= sa.bindparam("over")),
+    )
+    .order_by(inbox.c.id)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+    for talk in (False, True)
+)
+_CLAIM, _CLAIM_TALK = (
+    sa.update(inbox)
+    .where(inbox.c.id.in_(those.with_for_update(skip_locked=True)))
+    .values(taken_by=sa.bindparam("by"), taken_at=sa.bindparam("at"))
+    .returning(inbox.c.id, inbox.c.payload, inbox.c.delivery_id)
+    for those in (_FREE, _TALK)
+)
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -154,8 +189,12 @@ class Inbox:
     def __init__(self, database: AsyncEngine) -> None:
         """Use the records database; its `inbox` table must exist."""
         self._database = database
+        self._ahead = ahead(database)
+        self._insert_where_new = _insert_where_new(database)
         self._arrivals = GroupCommit(self._commit, most=MOST_AT_ONCE)
         self._forgotten: LRUCache[str, None] = LRUCache(MOST_FORGOTTEN)
+        self._latest: deque[float] = deque(maxlen=_A_RUSH)
+        self._is_rushed = False
         self.arrived = asyncio.Event()
         """Set whenever something new is on disk; the dispatcher clears it."""
 
@@ -175,7 +214,16 @@ class Inbox:
         """
         if trigger.key in self._forgotten:
             return Receipt(trigger, is_new=False)
+        self._latest.append(asyncio.get_running_loop().time())
+        if len(self._latest) == _A_RUSH and self._latest[-1] - self._latest[0] < _WITHIN_S:
+            self._is_rushed = True
         return await self._arrivals.put(_Arrival(trigger, delivery_id, is_talk))
+
+    def is_rushed(self) -> bool:
+        """Whether Triggers come so quickly just now that storing them needs all there is."""
+        if self._is_rushed and asyncio.get_running_loop().time() - self._latest[-1] > _LULL_S:
+            self._is_rushed = False
+        return self._is_rushed
 
     async def put_within(self, conn: AsyncConnection, triggers: Sequence[Trigger]) -> None:
         """Store Triggers in the caller's transaction; set `arrived` once it is committed.
@@ -184,7 +232,7 @@ class Inbox:
         """
         if triggers:
             waiting = [_row(trigger, None, is_talk=False) for trigger in triggers]
-            await conn.execute(self._insert_where_new(), waiting)
+            await conn.execute(self._insert_where_new, waiting)
 
     async def take(
         self, most: int, *, replica: str, now: datetime, lease: timedelta, talk: bool = False
@@ -193,25 +241,15 @@ class Inbox:
 
         What is talk is left alone, unless `talk` asks for that alone.
         """
-        free = sa.or_(inbox.c.taken_at.is_(None), inbox.c.taken_at <= now - lease)
-        oldest = (
-            sa.select(inbox.c.id)
-            .where(inbox.c.done_at.is_(None), inbox.c.is_talk.is_(talk), free)
-            .order_by(inbox.c.id)
-            .limit(most)
-        )
+        of, claim = (_TALK, _CLAIM_TALK) if talk else (_FREE, _CLAIM)
+        those = {"most": most, "over": now - lease}
         async with reading(self._database).connect() as connection:
             # Looking takes no lock: strangers' entries are looked for many times a minute.
-            if (await connection.execute(oldest)).first() is None:
+            if (await connection.execute(of, those)).first() is None:
                 return []
-        claim = (
-            sa.update(inbox)
-            .where(inbox.c.id.in_(oldest.with_for_update(skip_locked=True)))
-            .values(taken_by=replica, taken_at=now)
-            .returning(inbox.c.id, inbox.c.payload, inbox.c.delivery_id)
-        )
         async with self._database.begin() as connection:
-            rows = (await connection.execute(claim)).all()
+            mine = those | {"by": replica, "at": now}
+            rows = (await connection.execute(claim, mine)).all()
         ordered = sorted(rows, key=lambda row: row.id)
         return [Taken(row.id, row.payload, row.delivery_id) for row in ordered]
 
@@ -257,8 +295,8 @@ class Inbox:
 
     async def _commit(self, batch: Sequence[_Arrival]) -> list[Receipt]:
         rows = [_row(each.trigger, each.delivery_id, is_talk=each.is_talk) for each in batch]
-        async with ahead(self._database).begin() as connection:
-            new = set((await connection.execute(self._insert_where_new(), rows)).scalars())
+        async with self._ahead.begin() as connection:
+            new = set((await connection.execute(self._insert_where_new, rows)).scalars())
             repeated = {each.trigger.key for each in batch} - new
             stored = {}
             if repeated:
@@ -274,12 +312,13 @@ class Inbox:
             receipts.append(Receipt(first.setdefault(key, each.trigger), is_new))
         return receipts
 
-    def _insert_where_new(self) -> ReturningInsert[str]:
-        """Insert rows whose key is not there yet, and return the keys of those."""
-        # The rows are given when it is executed: with them in it, it is compiled again each time.
-        insert = insert_into(self._database)(inbox).on_conflict_do_nothing()
-        new_keys: ReturningInsert[str] = insert.returning(inbox.c.key)
-        return new_keys
+
+def _insert_where_new(database: AsyncEngine) -> ReturningInsert[str]:
+    """Insert rows whose key is not there yet, and return the keys of those."""
+    # The rows are given when it is executed: with them in it, it is compiled again each time.
+    insert = insert_into(database)(inbox).on_conflict_do_nothing()
+    new_keys: ReturningInsert[str] = insert.returning(inbox.c.key)
+    return new_keys
 
 
 def _row(trigger: Trigger, delivery_id: str | None, *, is_talk: bool) -> dict[str, Any]:

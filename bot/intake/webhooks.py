@@ -110,7 +110,7 @@ class Webhooks:
         self._at_github = at_github
         self._refusals = Few()
         # Bound once: of nearly every delivery there is a line that nobody wants.
-        self._quiet = log.bind()
+        self._log = log.bind()
         self._router = Router()
         for event, reader in READERS:
             self._router.add(partial(_read, reader), event)
@@ -172,7 +172,7 @@ class Webhooks:
     def _asks_for_nothing(self, counted: str, found: Sequence[Meaning]) -> web.Response:
         reasons = [meaning.reason for meaning in found if isinstance(meaning, NothingAsked)]
         reason = reasons[0] if reasons else "no command in it"
-        self._quiet.debug("a delivery asks for nothing", kind=counted, why=reason)
+        self._log.debug("a delivery asks for nothing", kind=counted, why=reason)
         self._deliveries.labels(counted, f"nothing: {reason}").inc()
         return web.Response(body=_nothing(reason), content_type=_JSON)
 
@@ -203,7 +203,7 @@ class Webhooks:
         if triggers or hints:
             self._deliveries.labels(counted, "trigger" if triggers else "hint").inc()
             for trigger, _ in triggers:
-                log.info(
+                self._log.info(
                     "a delivery asks for something",
                     kind=counted,
                     command=trigger.request.command,
@@ -212,8 +212,8 @@ class Webhooks:
                     repository=trigger.repository.full_name,
                     repository_id=trigger.repository.id,
                 )
-            answer = {"triggers": len(triggers), "hints": len(hints)}
-            return web.json_response(answer, status=202)
+            answer = to_json({"triggers": len(triggers), "hints": len(hints)})
+            return web.Response(body=answer, content_type=_JSON, status=202)
         return self._asks_for_nothing(counted, found)
 
     async def _store(self, triggers: Sequence[tuple[Trigger, bool]], delivery: str) -> bool:
@@ -227,9 +227,8 @@ class Webhooks:
             while True:
                 try:
                     # Put together, they are committed together: all of a comment or nothing of it.
-                    receipts = await asyncio.gather(
-                        *(self._inbox.put(each, delivery, is_talk=talk) for each, talk in triggers)
-                    )
+                    puts = [self._inbox.put(each, delivery, is_talk=it) for each, it in triggers]
+                    receipts = await asyncio.gather(*puts) if puts[1:] else [await puts[0]]
                 except Exception as error:
                     if outage_of(error) is None:
                         raise

@@ -147,64 +147,71 @@ async def start(
     return found
 
 
+# Made once: to make a query takes about as long as to ask it.
+_RUNS = sa.select(runs)
+_OLDEST_FIRST = _RUNS.order_by(runs.c.created_at, runs.c.id)
+_NEWEST_FIRST = _RUNS.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(
+    sa.bindparam("most", type_=sa.Integer)
+)
+_IS_THERE = runs.c.repository_id == sa.bindparam("repository_id")
+_ONE = _RUNS.where(runs.c.id == sa.bindparam("run_id"))
+_ONE_LOCKED = _ONE.with_for_update()
+_OF_TRIGGER = _RUNS.where(runs.c.trigger_key == sa.bindparam("key"))
+_OF_INCIDENT = _OLDEST_FIRST.where(runs.c.incident_id == sa.bindparam("incident"))
+_JOINED = _OLDEST_FIRST.where(runs.c.joined_incident == sa.bindparam("incident"))
+_LIVE = _OLDEST_FIRST.where(runs.c.finished_at.is_(None))
+_LIVE_THERE = _LIVE.where(_IS_THERE)
+_WITHOUT_INCIDENT = _NEWEST_FIRST.where(
+    _IS_THERE, runs.c.incident_id.is_(None), runs.c.joined_incident.is_(None)
+)
+_BROKEN_OFF = _NEWEST_FIRST.where(
+    _IS_THERE,
+    sa.or_(
+        runs.c.state == RunState.FAILED,
+        sa.and_(runs.c.state.in_(sorted(UNDONE)), runs.c.reason.is_not(None)),
+    ),
+)
+
+
 async def find(conn: AsyncConnection, run_id: str) -> StoredRun | None:
     """Read one Run; None if there is none with this id."""
-    return await _first(conn, runs.c.id == run_id)
+    return await _first(conn, _ONE, run_id=run_id)
 
 
 async def find_by_trigger(conn: AsyncConnection, trigger_key: str) -> StoredRun | None:
     """Read the Run a Trigger started; None if it started none."""
-    return await _first(conn, runs.c.trigger_key == trigger_key)
+    return await _first(conn, _OF_TRIGGER, key=trigger_key)
 
 
 async def of_incident(conn: AsyncConnection, incident_id: str) -> list[StoredRun]:
     """Read every Run of an Incident, oldest first; requests that only joined it are none."""
-    return await _all(conn, runs.c.incident_id == incident_id)
+    return await _all(conn, _OF_INCIDENT, incident=incident_id)
 
 
 async def joined(conn: AsyncConnection, incident_id: str) -> list[StoredRun]:
     """Read the requests that joined an Incident, oldest first."""
-    return await _all(conn, runs.c.joined_incident == incident_id)
+    return await _all(conn, _JOINED, incident=incident_id)
 
 
 async def without_incident(
     conn: AsyncConnection, repository_id: int, *, limit: int = 50
 ) -> list[StoredRun]:
     """Read the latest Runs that have opened no Incident (yet) and joined none, newest first."""
-    query = sa.select(runs).where(
-        runs.c.repository_id == repository_id,
-        runs.c.incident_id.is_(None),
-        runs.c.joined_incident.is_(None),
-    )
-    newest = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
-    return [_run(row) for row in await conn.execute(newest)]
+    return await _all(conn, _WITHOUT_INCIDENT, repository_id=repository_id, most=limit)
 
 
 async def list_live(conn: AsyncConnection, repository_id: int | None = None) -> list[StoredRun]:
     """Read the Runs that may still do something, oldest first."""
-    conditions: list[sa.ColumnElement[bool]] = [runs.c.finished_at.is_(None)]
-    if repository_id is not None:
-        conditions.append(runs.c.repository_id == repository_id)
-    return await _all(conn, *conditions)
+    if repository_id is None:
+        return await _all(conn, _LIVE)
+    return await _all(conn, _LIVE_THERE, repository_id=repository_id)
 
 
 async def list_broken_off(
     conn: AsyncConnection, repository_id: int, *, limit: int = 50
 ) -> list[StoredRun]:
     """Read the latest Runs that a failed step ended, newest first: they can be asked for again."""
-    query = (
-        sa.select(runs)
-        .where(
-            runs.c.repository_id == repository_id,
-            sa.or_(
-                runs.c.state == RunState.FAILED,
-                sa.and_(runs.c.state.in_(UNDONE), runs.c.reason.is_not(None)),
-            ),
-        )
-        .order_by(runs.c.created_at.desc(), runs.c.id.desc())
-        .limit(limit)
-    )
-    return [_run(row) for row in await conn.execute(query)]
+    return await _all(conn, _BROKEN_OFF, repository_id=repository_id, most=limit)
 
 
 async def watching(
@@ -377,22 +384,20 @@ async def note(
     return await _change(conn, now, at, changes) if changes else now
 
 
-async def _all(conn: AsyncConnection, *conditions: sa.ColumnElement[bool]) -> list[StoredRun]:
-    query = sa.select(runs).where(*conditions).order_by(runs.c.created_at, runs.c.id)
-    return [_run(row) for row in await conn.execute(query)]
+async def _all(conn: AsyncConnection, query: sa.Select[Any], **those: Any) -> list[StoredRun]:
+    return [_run(row) for row in await conn.execute(query, those)]
 
 
-async def _first(conn: AsyncConnection, condition: sa.ColumnElement[bool]) -> StoredRun | None:
-    row = (await conn.execute(sa.select(runs).where(condition))).first()
+async def _first(conn: AsyncConnection, query: sa.Select[Any], **that: Any) -> StoredRun | None:
+    row = (await conn.execute(query, that)).first()
     return None if row is None else _run(row)
 
 
 async def _locked(conn: AsyncConnection, run_id: str) -> StoredRun:
-    query = sa.select(runs).where(runs.c.id == run_id).with_for_update()
-    row = (await conn.execute(query)).first()
-    if row is None:
+    found = await _first(conn, _ONE_LOCKED, run_id=run_id)
+    if found is None:
         raise UnknownRecord(f"there is no run {run_id}")
-    return _run(row)
+    return found
 
 
 async def _change(

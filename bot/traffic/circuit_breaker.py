@@ -256,7 +256,7 @@ class CircuitBreaker:
 
     async def _under_way(self) -> set[str]:
         async with self._reading.connect() as conn:
-            found = {each.attempt for each in await ledgers.open_ones(conn)}
+            found = await ledgers.under_way(conn)
         # One that was closed elsewhere is looked at once more: its Run may not know yet.
         over = self._watched - found
         self._watched = found

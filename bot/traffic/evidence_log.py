@@ -11,6 +11,7 @@ import hashlib
 import zlib
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -29,6 +30,7 @@ from bot.records.tables.traffic import evidence, evidence_checkpoints, evidence_
 from bot.triggers import Value
 
 _LEVEL = 1
+_KEPT = 256
 _OBSERVATIONS = TypeAdapter(tuple[Observation, ...])
 
 
@@ -240,18 +242,37 @@ async def open_log(
     return found
 
 
+# Asked all the time, and made once: to make a query takes longer than to find nothing.
+_ONE = sa.select(evidence).where(evidence.c.attempt == sa.bindparam("attempt"))
+_IS_OPEN = evidence.c.closed_at.is_(None)
+_OPEN = sa.select(evidence).where(_IS_OPEN).order_by(evidence.c.attempt)
+_OPEN_THERE = _OPEN.where(evidence.c.repository_id == sa.bindparam("repository_id"))
+_COUNTED = _OPEN.where(evidence.c.source.is_not(None))
+_UNDER_WAY = sa.select(evidence.c.attempt).where(_IS_OPEN)
+
+
 async def find(conn: AsyncConnection, attempt: str) -> EvidenceLog | None:
     """Read a ledger's head."""
-    row = (await conn.execute(sa.select(evidence).where(evidence.c.attempt == attempt))).first()
+    row = (await conn.execute(_ONE, {"attempt": attempt})).first()
     return None if row is None else _ledger(row)
 
 
 async def open_ones(conn: AsyncConnection, repository_id: int | None = None) -> list[EvidenceLog]:
     """Read the ledgers that still take observations, of one repository or of all."""
-    query = sa.select(evidence).where(evidence.c.closed_at.is_(None)).order_by(evidence.c.attempt)
-    if repository_id is not None:
-        query = query.where(evidence.c.repository_id == repository_id)
-    return [_ledger(row) for row in await conn.execute(query)]
+    if repository_id is None:
+        return [_ledger(row) for row in await conn.execute(_OPEN)]
+    rows = await conn.execute(_OPEN_THERE, {"repository_id": repository_id})
+    return [_ledger(row) for row in rows]
+
+
+async def with_counters(conn: AsyncConnection) -> list[EvidenceLog]:
+    """Read the open ledgers, of all repositories, that are fed from counters."""
+    return [_ledger(row) for row in await conn.execute(_COUNTED)]
+
+
+async def under_way(conn: AsyncConnection) -> set[str]:
+    """Read the attempts whose ledgers are open, of all repositories."""
+    return set(await conn.scalars(_UNDER_WAY))
 
 
 async def newest(
@@ -454,9 +475,27 @@ def _entry(row: sa.Row[Any]) -> LogEntry:
 
 def _ledger(row: sa.Row[Any]) -> EvidenceLog:
     columns = dict(row._mapping)
-    columns["policy"] = Policy.model_validate_json(row.policy)
+    columns["policy"] = _policy(row.policy)
     if row.frozen is not None:
-        columns["frozen"] = FrozenBaseline.model_validate_json(row.frozen)
+        columns["frozen"] = _frozen(row.frozen)
     if row.source is not None:
-        columns["source"] = CounterSource.model_validate_json(row.source)
+        columns["source"] = _source(row.source)
     return EvidenceLog.model_validate(columns)
+
+
+# What a ledger was opened with never changes, and it is read at every look.
+
+
+@lru_cache(_KEPT)
+def _policy(text: str) -> Policy:
+    return Policy.model_validate_json(text)
+
+
+@lru_cache(_KEPT)
+def _frozen(text: str) -> FrozenBaseline:
+    return FrozenBaseline.model_validate_json(text)
+
+
+@lru_cache(_KEPT)
+def _source(text: str) -> CounterSource:
+    return CounterSource.model_validate_json(text)

@@ -149,7 +149,7 @@ class Scraper:
     async def read_due(self) -> None:
         """Read the counters of every ramp that is due."""
         async with self._reading.connect() as conn:
-            found = [each for each in await ledgers.open_ones(conn) if each.source is not None]
+            found = await ledgers.with_counters(conn)
         known = {each.attempt for each in found}
         self._last = {attempt: at for attempt, at in self._last.items() if attempt in known}
         self._faults = {attempt: why for attempt, why in self._faults.items() if attempt in known}

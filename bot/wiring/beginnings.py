@@ -17,7 +17,7 @@ from bot.triggers import ActorKind, Trigger, derived_id
 
 log = structlog.get_logger(__name__)
 
-LONGEST_S = 5.0
+LONGEST_S = 15.0
 """How long a word waits for the one before it. One that hangs, for GitHub perhaps, is passed by."""
 
 _GLANCE_S = 0.25

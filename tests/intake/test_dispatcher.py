@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -306,3 +308,57 @@ async def test_what_came_to_nothing_leaves_no_entry_and_is_not_begun_again_soon(
         await asyncio.sleep(0.1)
     assert begun == ["1"]
     assert not await rows(database)
+
+
+async def reached(begun: list[Any], number: int) -> bool:
+    return len(begun) >= number
+
+
+async def test_starts_give_way_while_triggers_come_in_quickly(inbox: Inbox, clock: Clock) -> None:
+    begun: list[float] = []
+    now = asyncio.get_running_loop().time
+
+    async def start(_: Trigger) -> bool:
+        begun.append(now())
+        return False
+
+    async with running(Dispatcher(inbox, start, replica="a", clock=clock)):
+        for number in range(1, 41):
+            await asyncio.gather(*(inbox.put(trigger(number * 4 + each)) for each in range(4)))
+        last = now()
+        await until(lambda: reached(begun, 160))
+    # Those of the first moment were begun before anybody could know what follows.
+    assert len([at for at in begun if at < last]) < 16
+
+
+async def test_a_rush_without_end_holds_up_nobody_for_ever(inbox: Inbox, clock: Clock) -> None:
+    begun: list[str] = []
+
+    async def start(each: Trigger) -> bool:
+        begun.append(each.key)
+        return False
+
+    async def rush() -> None:
+        for number in count(1):
+            await asyncio.gather(*(inbox.put(trigger(number * 4 + each)) for each in range(4)))
+
+    hurried = Dispatcher(inbox, start, replica="a", clock=clock, gives_way_for=0.2)
+    async with running(hurried):
+        rushing = asyncio.create_task(rush())
+        try:
+            await until(lambda: reached(begun, 12))
+        finally:
+            rushing.cancel()
+
+
+async def test_a_single_trigger_waits_for_no_rush(inbox: Inbox, clock: Clock) -> None:
+    begun = asyncio.Event()
+
+    async def start(_: Trigger) -> bool:
+        begun.set()
+        return False
+
+    async with running(Dispatcher(inbox, start, replica="a", clock=clock, gives_way_for=600)):
+        await asyncio.gather(*(inbox.put(trigger(number)) for number in range(1, 4)))
+        async with asyncio.timeout(30):
+            await begun.wait()

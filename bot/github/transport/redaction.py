@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, MutableMapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -33,6 +34,7 @@ _SECRETS = re.compile(
 _SHORTEST = 8
 """Characters; a shorter secret would blot out words of everyday texts."""
 _SHORTEST_LINE = 16
+_SHORT = 60
 _URL_SAFE = str.maketrans("+/", "-_")
 _known: set[str] = set()
 _known_pattern: re.Pattern[str] | None = None
@@ -57,6 +59,7 @@ def keep_secret(values: Iterable[str]) -> None:
         # The longest first, so that no part of one is replaced and the rest left.
         longest = sorted(_known, key=lambda each: (-len(each), each))
         _known_pattern = re.compile("|".join(map(re.escape, longest)))
+    _redact_short.cache_clear()
 
 
 def _forms(value: str) -> Iterator[str]:
@@ -95,8 +98,16 @@ def _encoded(secret: bytes) -> Iterator[str]:
 
 def redact(text: str) -> str:
     """Replace every token, JWT, private key, address password and known secret in `text`."""
+    return _redact_short(text) if len(text) <= _SHORT else _redact(text)
+
+
+def _redact(text: str) -> str:
     without = _SECRETS.sub(REDACTED, text)
     return without if _known_pattern is None else _known_pattern.sub(REDACTED, without)
+
+
+# The words of a log are mostly the same few.
+_redact_short = lru_cache(2_000)(_redact)
 
 
 def redact_event(
