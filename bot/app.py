@@ -13,6 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, ParamSpec, TypeVar
 
+import sqlalchemy as sa
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -99,6 +100,7 @@ from bot.triggers import (
 from bot.wiring.background import Mirrors, OrphanedRuns, RunHints, keep_running
 from bot.wiring.beginnings import Beginnings
 from bot.wiring.composition import PlaybookWiring, RequestWiring
+from bot.wiring.database_faults import database_fault
 from bot.wiring.readiness import Introduction, Readiness, RightOfWay, WaitingRoom
 from bot.wiring.readings import free_port, port_fault, read_settings
 
@@ -368,6 +370,14 @@ class Bot:
         )
 
     async def _begin(self) -> None:
+        try:
+            await self._begin_on_record()
+        except sa.exc.DBAPIError as error:
+            if fault := database_fault(error):
+                raise InvalidSettings(fault) from error
+            raise
+
+    async def _begin_on_record(self) -> None:
         try:
             await migrate(self.database_url)
         except ForeignDatabase as refusal:

@@ -311,7 +311,7 @@ def audit_restored(anchors: Path, public_key: Path, because: str) -> None:
     try:
         named = asyncio.run(declared)
     except (OSError, ValueError, SQLAlchemyError) as error:
-        _fail(str(error).splitlines()[0])
+        _fail(_said_by_database(error))
     if not named:
         click.echo("Every anchor agrees with the database: nothing is lost, nothing was noted.")
     for repository_id, count in named.items():
@@ -608,7 +608,14 @@ def _transferred(move: Callable[[str, Path, Path, Say, datetime], Awaitable[int]
     except (TransferRefused, OSError, ValueError) as refusal:
         _fail(str(refusal))
     except SQLAlchemyError as error:
-        _fail(f"The database refused; nothing was changed: {str(error).splitlines()[0]}")
+        _fail(f"The database refused; nothing was changed: {_said_by_database(error)}")
+
+
+def _said_by_database(error: Exception) -> str:
+    from bot.wiring.database_faults import database_fault, said_by_driver
+
+    fault = database_fault(error)
+    return said_by_driver(error) if fault is None else f"{fault.what} {fault.remedy}"
 
 
 def _database_url() -> str:
@@ -657,7 +664,7 @@ def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
     try:
         return asyncio.run(do())
     except (SQLAlchemyError, ValueError, OSError) as error:
-        _fail(f"The database cannot be used: {str(error).splitlines()[0]}")
+        _fail(f"The database cannot be used: {_said_by_database(error)}")
 
 
 @main.group()

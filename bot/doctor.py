@@ -51,6 +51,7 @@ from bot.traffic.prometheus import Prometheus
 from bot.trials.pool import TrialPool
 from bot.trials.sandbox import Showing
 from bot.triggers import Repository, Value
+from bot.wiring.database_faults import LOOK_THERE, database_fault, said_by_driver
 from bot.wiring.readings import (
     ClockWrong,
     Readings,
@@ -293,13 +294,9 @@ async def _database(settings: Settings, found: Readings, running: bool) -> list[
     try:
         return await _stored(settings, found, records, running)
     except Exception as error:  # whatever the driver raises is what the person must see
-        # SQLAlchemy puts the driver's error, with its name, into words of its own.
-        what = str(getattr(error, "orig", None) or error).splitlines()[0]
-        remedy = (
-            "Check DATABASE_URL: host, name, user and password (its `@`, `:` and `/` as %40, %3A "
-            "and %2F); and that the server runs."
-        )
-        return [_bad("database", what, remedy)]
+        if fault := database_fault(error):
+            return [_of(fault)]
+        return [_bad("database", said_by_driver(error), LOOK_THERE)]
     finally:
         await _to_its_end(records.dispose())
 

@@ -388,7 +388,8 @@ def _name_of(uid: int) -> str:
 def misspelt(environment: Mapping[str, str]) -> tuple[SettingFault, ...]:
     """Variables that are nearly ours, where the one that was meant is not set.
 
-    Others with our prefixes are nobody's business: GitHub Actions and Kubernetes set many.
+    Others with GitHub's prefix are nobody's business: GitHub Actions sets many. With our own it is
+    meant for us, unless Kubernetes made it for a service of this name.
     """
     ours = {name.upper() for name in Settings.model_fields}
     ours |= {f"{name}_PATH" for name in ours}
@@ -396,15 +397,23 @@ def misspelt(environment: Mapping[str, str]) -> tuple[SettingFault, ...]:
     for name in sorted(environment):
         if name in ours or name in _NOT_OURS or not name.isupper():
             continue
-        close = get_close_matches(name, ours, n=1, cutoff=0.88)
+        bare, is_ours = name.removeprefix(_OURS), name.startswith(_OURS)
+        if is_ours and _OF_KUBERNETES.search(name):
+            continue
+        close = [bare] if bare in ours else get_close_matches(name, ours, n=1, cutoff=0.88)
         if close and close[0] not in environment:
             found.append(SettingFault(name, "is not known.", f"Write {close[0]}."))
+        elif is_ours and not close:
+            found.append(SettingFault(name, "is not known.", "docs/configuration.md has all."))
     return tuple(found)
 
 
-_NOT_OURS = frozenset(
-    {"GITHUB_ACTOR_ID", "GITHUB_SERVER_URL", "GITHUB_PATH", "GITHUB_REPOSITORY_ID"}
-)
+_OURS = "PLAYBOOKS_"
+_OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP|SCTP)")
+_NOT_OURS = frozenset({
+    "GITHUB_ACTOR_ID", "GITHUB_SERVER_URL", "GITHUB_PATH", "GITHUB_REPOSITORY_ID",
+    "PLAYBOOKS_TEST_POSTGRES_URL",
+})  # fmt: skip
 CREDENTIAL_NAMES = ("GITHUB_APP_ID", "GITHUB_PRIVATE_KEY", "GITHUB_WEBHOOK_SECRET")
 
 

@@ -37,7 +37,7 @@ from bot.engine.storage import (
 from bot.records.audit import chain
 from bot.records.audit.anchors import public_keys, read_anchors
 from bot.records.audit.verify import Altered, Truncated, verify
-from bot.records.database import open_database
+from bot.records.database import open_database, with_driver
 from bot.records.private_files import keep_private
 from bot.records.replicas import living, takeover_lock
 from bot.records.schema import migrate
@@ -188,7 +188,7 @@ async def _stopped(records: AsyncEngine, now: datetime) -> AsyncIterator[None]:
 
 def _missing(url: str) -> Path | None:
     """The file of an SQLite database, where there is none yet."""
-    parsed = sa.make_url(url)
+    parsed = with_driver(url, asynchronous=False)
     file = Path(parsed.database or "")
     return file if parsed.get_backend_name() == "sqlite" and not file.is_file() else None
 

@@ -153,11 +153,15 @@ def with_driver(url: str, *, asynchronous: bool) -> sa.URL:
     """Name the driver in an address that says only which kind of database it is.
 
     Raises:
-        ValueError: another kind of database.
+        ValueError: another kind of database, or no address.
     """
     if url.startswith("postgres://"):
         url = url.replace("postgres://", "postgresql://", 1)
-    parsed = sa.make_url(url)
+    try:
+        parsed = sa.make_url(url)
+    except (ValueError, sa.exc.ArgumentError):
+        # It repeats what it could not read, which may be half of a password.
+        raise ValueError("DATABASE_URL cannot be read as an address") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return parsed.set(drivername="sqlite+aiosqlite" if asynchronous else "sqlite")

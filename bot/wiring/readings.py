@@ -35,6 +35,7 @@ from bot.notify import Address, read_addresses
 from bot.records.audit.anchors import private_key
 from bot.records.database import open_database, url_from
 from bot.settings import CREDENTIALS, InvalidSettings, SettingFault, Settings, load_settings
+from bot.wiring.database_faults import SUPPORTED, WRITTEN_SO
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -114,8 +115,7 @@ def read_settings(settings: Settings, *, only_look: bool = False, **client: Any)
     notify = [each.get_secret_value() for each in settings.notify_urls]
     addresses = read("NOTIFY_URLS", "`playbooks notify test` tries it.",
                      lambda: read_addresses(notify))  # fmt: skip
-    supported = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME."
-    records = read("DATABASE_URL", supported, lambda: _open(url, supported))
+    records = read("DATABASE_URL", SUPPORTED, lambda: _open(url))
     mine = settings.playbooks_signing_key
     pem = mine.get_secret_value().encode() if mine else None
     signing = read("PLAYBOOKS_SIGNING_KEY", "Make one: openssl genpkey -algorithm ed25519",
@@ -192,14 +192,18 @@ def _check_url(url: str | None) -> None:
         raise ValueError("it names no host")
 
 
-def _open(url: str, supported: str) -> AsyncEngine:
+def _open(url: str) -> AsyncEngine:
     try:
         return open_database(url)
     except (ValueError, sa.exc.ArgumentError) as error:
         # The address holds a password: what is repeated of it is nothing but its kind.
         kind = url.partition(":")[0][:20] if "://" in url else ""
-        what = f"{kind} is not supported." if kind.isalnum() else "it is no database's address."
-        raise InvalidSettings(SettingFault("DATABASE_URL", what, supported)) from error
+        what, remedy = "it is no database's address.", SUPPORTED
+        if kind in ("postgres", "postgresql"):
+            what, remedy = "it cannot be read as an address.", f"{SUPPORTED} {WRITTEN_SO}"
+        elif kind.isalnum():
+            what = f"{kind} is not supported."
+        raise InvalidSettings(SettingFault("DATABASE_URL", what, remedy)) from error
 
 
 def free_port(host: str, port: int) -> None:

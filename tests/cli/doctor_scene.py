@@ -288,6 +288,12 @@ def on_a_small_disk(scene: Scene) -> Mend:
     return scene.before.clear
 
 
+def no_database(scene: Scene) -> Mend:
+    file = scene.folder / "notes.db"
+    file.write_text("My notes of Monday, which are quite long. " * 100, "utf-8")
+    return scene.set("DATABASE_URL", f"sqlite:///{file}")
+
+
 def on_a_disk_without_writing(scene: Scene) -> Mend:
     scene.data.mkdir()
     shown = 'mount -t tmpfs -o ro none "$PLAYBOOKS_DATA" && exec "$@"'

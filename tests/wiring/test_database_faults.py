@@ -1,0 +1,104 @@
+"""A database that refuses for good ends the start with one sentence, and what mends it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from bot.records.schema import migrate
+from bot.wiring.database_faults import database_fault
+from tests.plugins.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
+
+
+async def refusal(url: str) -> tuple[str, str]:
+    with pytest.raises(sa.exc.DBAPIError) as caught:
+        await migrate(url)
+    fault = database_fault(caught.value)
+    assert fault is not None, caught.value
+    assert fault.name == "DATABASE_URL"
+    return fault.what, fault.remedy
+
+
+async def test_a_database_that_is_not_there(postgres_url: str) -> None:
+    gone = sa.make_url(postgres_url).set(database="my books")
+    what, remedy = await refusal(gone.render_as_string(hide_password=False))
+    assert what == 'database "my books" does not exist.'
+    assert "CREATE DATABASE" in remedy
+
+
+async def test_a_user_that_is_not_there(postgres_url: str) -> None:
+    stranger = sa.make_url(postgres_url).set(username="no body")
+    what, remedy = await refusal(stranger.render_as_string(hide_password=False))
+    assert what == 'role "no body" does not exist.'
+    assert "Create that user" in remedy
+
+
+@pytest.mark.parametrize("at", ["empty", "in use"])
+async def test_a_user_that_may_only_read(postgres_url: str, at: str) -> None:
+    if at == "in use":
+        await migrate(postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute("DROP ROLE IF EXISTS reader")
+        admin.execute("CREATE ROLE reader LOGIN")
+    reader = sa.make_url(postgres_url).set(username="reader")
+    what, remedy = await refusal(reader.render_as_string(hide_password=False))
+    assert what.startswith("permission denied for ")
+    assert "OWNER TO" in remedy
+
+
+async def test_an_option_of_the_address_that_nobody_knows(postgres_url: str) -> None:
+    odd = sa.make_url(postgres_url).update_query_dict({"sslmod": "require"})
+    what, remedy = await refusal(odd.render_as_string(hide_password=False))
+    assert (what, "sqlite:///PATH" in remedy) == ('invalid connection option "sslmod".', True)
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    file = tmp_path / "notes.db"
+    file.write_text("My notes of Monday, which are quite long. " * 100, "utf-8")
+    what, remedy = await refusal(f"sqlite:///{file}")
+    assert (what, "another file" in remedy) == ("file is not a database.", True)
+
+
+def raised_by(driver: Exception) -> sa.exc.DBAPIError:
+    return sa.exc.OperationalError("SELECT 1", None, driver)
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ('FATAL:  password authentication failed for user "p@y"', "%40"),
+        ("fe_sendauth: no password supplied", "%40"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "p", no encryption', "pg_hba"),
+        ("server does not support SSL, but SSL was required", "sslmode"),
+        ('root certificate file "/root/.postgresql/root.crt" does not exist', "sslrootcert"),
+        ("SSL error: certificate verify failed", "sslrootcert"),
+        ('server certificate for "localhost" does not match host name "db"', "sslmode"),
+    ],
+)
+def test_what_a_server_says_without_a_code(said: str, remedy: str) -> None:
+    whole = f'connection failed: connection to server at "10.0.0.1", port 5432 failed: {said}'
+    fault = database_fault(raised_by(psycopg.OperationalError(whole)))
+    assert fault is not None
+    assert fault.what == said.removeprefix("FATAL:  ") + "."
+    assert remedy in fault.remedy
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        raised_by(psycopg.OperationalError("connection refused")),
+        raised_by(psycopg.OperationalError("FATAL:  the database system is starting up")),
+        raised_by(psycopg.errors.UndefinedColumn('column "x" of relation "runs"')),
+        raised_by(sqlite3.OperationalError("database is locked")),
+        ValueError("permission denied"),
+    ],
+    ids=lambda error: str(getattr(error, "orig", error)),
+)
+def test_what_passes_or_is_our_own_fault_is_none(error: Exception) -> None:
+    assert database_fault(error) is None
