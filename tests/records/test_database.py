@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -147,16 +146,18 @@ async def test_a_transaction_costs_a_trip_for_each_statement_and_one_for_its_end
     await migrate(url := url_from(tmp_path))
     engine = open_database(url)
     trips = 0
-    execute = aiosqlite.Connection._execute
-
-    async def counted(self: aiosqlite.Connection, *args: Any, **named: Any) -> Any:
-        nonlocal trips
-        trips += 1
-        return await execute(self, *args, **named)
-
     async with reading(engine).connect() as conn:
         await conn.execute(sa.select(replicas))
-    monkeypatch.setattr(aiosqlite.Connection, "_execute", counted)
+        # The pool has this one alone; other databases of this process have theirs.
+        driver: Any = (await conn.get_raw_connection()).driver_connection
+    execute = driver._execute
+
+    async def counted(*args: Any, **named: Any) -> Any:
+        nonlocal trips
+        trips += 1
+        return await execute(*args, **named)
+
+    monkeypatch.setattr(driver, "_execute", counted)
     async with reading(engine).connect() as conn:
         await conn.execute(sa.select(replicas))
     assert trips == 2
