@@ -21,9 +21,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.engine.storage import ENGINE_FILE, use_write_ahead_log
-from bot.records.database import open_database, reading, url_from
+from bot.records.database import insert_into, open_database, reading, url_from
 from bot.records.schema import VERSION_TABLE, ForeignDatabase, migrate
-from bot.records.sqlite import Turns
+from bot.records.sqlite import InsertAtOnce, Turns
 from bot.records.tables import metadata
 from bot.records.tables.columns import from_rfc3339, in_utc, rfc3339
 from bot.records.tables.intake import inbox
@@ -400,3 +400,25 @@ def test_a_database_of_another_product_is_left_alone(theirs: str, tmp_path: Path
         with pytest.raises(ForeignDatabase, match="Give the bot an empty one"):
             asyncio.run(migrate(url_from(tmp_path)))
         assert file.execute("SELECT name FROM sqlite_master").fetchall() == before
+
+
+async def test_rows_written_at_once_are_all_there_or_none(tmp_path: Path) -> None:
+    await migrate(url := url_from(tmp_path))
+    engine = open_database(url)
+    insert = insert_into(engine)(replicas).on_conflict_do_nothing().returning(replicas.c.id)
+    at_once = InsertAtOnce(insert, replicas, "id", "started_at", "beat_at")
+
+    async def write(*names: str | None) -> list[str]:
+        async with engine.begin() as conn:
+            rows = [{"id": name, "started_at": NOON, "beat_at": NOON} for name in names]
+            return await at_once.into(conn, rows)
+
+    assert await write("a", "b") == ["a", "b"]
+    assert await write("b", "c") == ["c"]
+    with pytest.raises(sa.exc.DBAPIError, match="NOT NULL"):
+        await write("d", None)
+    async with engine.begin() as conn:
+        found = (await conn.scalars(sa.select(replicas.c.id).order_by(replicas.c.id))).all()
+        moment = await conn.scalar(sa.select(replicas.c.beat_at).where(replicas.c.id == "c"))
+    assert (found, moment) == (["a", "b", "c"], NOON)
+    await engine.dispose()
