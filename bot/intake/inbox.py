@@ -218,10 +218,15 @@ class Inbox:
         """
         if trigger.key in self._forgotten:
             return Receipt(trigger, is_new=False)
+        if not is_talk:
+            # Strangers could hold up everybody else by talking quickly.
+            self._notice_rush()
+        return await self._arrivals.put(_Arrival(trigger, delivery_id, is_talk))
+
+    def _notice_rush(self) -> None:
         self._latest.append(asyncio.get_running_loop().time())
         if len(self._latest) == _A_RUSH and self._latest[-1] - self._latest[0] < _WITHIN_S:
             self._is_rushed = True
-        return await self._arrivals.put(_Arrival(trigger, delivery_id, is_talk))
 
     def is_rushed(self) -> bool:
         """Whether Triggers come so quickly just now that storing them needs all there is."""

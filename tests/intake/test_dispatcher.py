@@ -351,7 +351,10 @@ async def test_a_rush_without_end_holds_up_nobody_for_ever(inbox: Inbox, clock: 
             rushing.cancel()
 
 
-async def test_a_single_trigger_waits_for_no_rush(inbox: Inbox, clock: Clock) -> None:
+@pytest.mark.parametrize(("number", "is_talk"), [(3, False), (40, True)])
+async def test_a_few_at_once_and_what_strangers_say_are_no_rush(
+    inbox: Inbox, clock: Clock, number: int, is_talk: bool
+) -> None:
     begun = asyncio.Event()
 
     async def start(_: Trigger) -> bool:
@@ -359,6 +362,8 @@ async def test_a_single_trigger_waits_for_no_rush(inbox: Inbox, clock: Clock) ->
         return False
 
     async with running(Dispatcher(inbox, start, replica="a", clock=clock, gives_way_for=600)):
-        await asyncio.gather(*(inbox.put(trigger(number)) for number in range(1, 4)))
+        said = [inbox.put(trigger(each), is_talk=is_talk) for each in range(1, number + 1)]
+        await asyncio.gather(*said)
+        assert not inbox.is_rushed()
         async with asyncio.timeout(30):
             await begun.wait()
