@@ -373,7 +373,8 @@ class Bot:
         try:
             await self._begin_on_record()
         except sa.exc.DBAPIError as error:
-            if fault := database_fault(error):
+            is_given = self.settings.database_url is not None
+            if fault := database_fault(error, is_given=is_given):
                 raise InvalidSettings(fault) from error
             raise
 

@@ -614,7 +614,7 @@ def _transferred(move: Callable[[str, Path, Path, Say, datetime], Awaitable[int]
 def _said_by_database(error: Exception) -> str:
     from bot.wiring.database_faults import database_fault, said_by_driver
 
-    fault = database_fault(error)
+    fault = database_fault(error, is_given=_variable("DATABASE_URL") is not None)
     return said_by_driver(error) if fault is None else f"{fault.what} {fault.remedy}"
 
 

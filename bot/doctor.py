@@ -294,7 +294,7 @@ async def _database(settings: Settings, found: Readings, running: bool) -> list[
     try:
         return await _stored(settings, found, records, running)
     except Exception as error:  # whatever the driver raises is what the person must see
-        if fault := database_fault(error):
+        if fault := database_fault(error, is_given=settings.database_url is not None):
             return [_of(fault)]
         return [_bad("database", said_by_driver(error), LOOK_THERE)]
     finally:

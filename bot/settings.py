@@ -398,7 +398,7 @@ def misspelt(environment: Mapping[str, str]) -> tuple[SettingFault, ...]:
         if name in ours or name in _NOT_OURS or not name.isupper():
             continue
         bare, is_ours = name.removeprefix(_OURS), name.startswith(_OURS)
-        if is_ours and _OF_KUBERNETES.search(name):
+        if is_ours and (_OF_KUBERNETES.search(name) or _A_PORT.match(environment[name])):
             continue
         close = [bare] if bare in ours else get_close_matches(name, ours, n=1, cutoff=0.88)
         if close and close[0] not in environment:
@@ -410,6 +410,7 @@ def misspelt(environment: Mapping[str, str]) -> tuple[SettingFault, ...]:
 
 _OURS = "PLAYBOOKS_"
 _OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP|SCTP)")
+_A_PORT = re.compile(r"(tcp|udp|sctp)://")
 _NOT_OURS = frozenset({
     "GITHUB_ACTOR_ID", "GITHUB_SERVER_URL", "GITHUB_PATH", "GITHUB_REPOSITORY_ID",
     "PLAYBOOKS_TEST_POSTGRES_URL",

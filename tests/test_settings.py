@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from bot.settings import InvalidSettings, Settings, load_settings
+from bot.settings import InvalidSettings, Settings, load_settings, misspelt
 from bot.wiring.readings import read_settings
 from fakegithub.access.credentials import new_key_pair
 
@@ -294,3 +294,25 @@ def test_a_fault_beside_a_secret_does_not_show_it(environment: pytest.MonkeyPatc
     environment.setenv("PLAYBOOKS_PORT", "many")
     environment.setenv("GITHUB_API_URL", "ftp://that-is-secret@host")
     assert "that-is-secret" not in _fault()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("PLAYBOOKS_DATABASE_URL", "postgresql://h/d", "Write DATABASE_URL."),
+        ("PLAYBOOKS_GITHUB_APP_ID", "7", "Write GITHUB_APP_ID."),
+        ("PLAYBOOKS_FOUNDER", "alice", "Write PLAYBOOKS_FOUNDERS."),
+        ("PLAYBOOKS_COLOUR", "red", "docs/configuration.md has all."),
+        ("PLAYBOOKS_SERVICE_HOST", "10.0.0.1", None),
+        ("PLAYBOOKS_BOT_SERVICE_PORT_HTTP", "80", None),
+        ("PLAYBOOKS_BOT_PORT", "tcp://10.0.0.1:80", None),
+        ("PLAYBOOKS_BOT_PORT_80_TCP_ADDR", "10.0.0.1", None),
+        ("GITHUB_RUN_ID", "5", None),
+        ("COLOUR", "red", None),
+    ],
+)
+def test_a_variable_with_our_prefix_that_is_no_setting_is_told(
+    name: str, value: str, remedy: str | None
+) -> None:
+    found = misspelt({name: value})
+    assert [(each.name, each.remedy) for each in found] == ([(name, remedy)] if remedy else [])

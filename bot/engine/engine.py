@@ -80,6 +80,8 @@ SETTLE_EVERY = 180.0
 
 _A_MOMENT = 0.5
 _ENGINES_OWN_EVERY = 60.0
+_IN_A_SESSION_EVERY = 4.0
+"""On PostgreSQL the engine sleeps in a transaction, which its server ends after five seconds."""
 
 PARKED_FOR = 60.0
 """Seconds that a Run waits for the release that began it before people are told."""
@@ -177,7 +179,9 @@ class Engine:
         """Open the engine's database and resume every Run this replica left unfinished."""
         never_record_outages()
         # For Runs that begin by the clock, or end by it in the engine: there are none.
-        _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = _ENGINES_OWN_EVERY
+        _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = (
+            _IN_A_SESSION_EVERY if self._system_database is None else _ENGINES_OWN_EVERY
+        )
         _scheduler._STARTUP_FAST_POLL_DURATION_SEC = 0
         url = self._system_url()
         config = DBOSConfig(

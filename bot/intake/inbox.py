@@ -136,7 +136,7 @@ MOST_AT_ONCE = 200
 _A_RUSH = 4
 _WITHIN_S = 0.05
 _LULL_S = 0.25
-"""It is a rush once so many Triggers came in so short a time, until none came for a while."""
+"""It is a rush once so many Triggers came in so short a time, until they take so much longer."""
 
 
 # Made once: to make a query takes about as long as to ask it.
@@ -218,8 +218,8 @@ class Inbox:
         """
         if trigger.key in self._forgotten:
             return Receipt(trigger, is_new=False)
-        if not is_talk:
-            # Strangers could hold up everybody else by talking quickly.
+        # Strangers could hold up everybody else by talking quickly, and catch-up reads many again.
+        if delivery_id is not None and not is_talk:
             self._notice_rush()
         return await self._arrivals.put(_Arrival(trigger, delivery_id, is_talk))
 
@@ -230,7 +230,7 @@ class Inbox:
 
     def is_rushed(self) -> bool:
         """Whether Triggers come so quickly just now that storing them needs all there is."""
-        if self._is_rushed and asyncio.get_running_loop().time() - self._latest[-1] > _LULL_S:
+        if self._is_rushed and asyncio.get_running_loop().time() - self._latest[0] > _LULL_S:
             self._is_rushed = False
         return self._is_rushed
 
@@ -314,14 +314,14 @@ class Inbox:
         rows = [_row(each.trigger, each.delivery_id, is_talk=each.is_talk) for each in batch]
         async with self._ahead.begin() as connection:
             new = set(await self._insert(connection, rows))
+        if new:
+            self.arrived.set()
         repeated = {each.trigger.key for each in batch} - new
         stored = {}
         if repeated:
             async with reading(self._database).connect() as connection:
                 select = sa.select(inbox.c.key, inbox.c.payload).where(inbox.c.key.in_(repeated))
                 stored = {row.key: row.payload for row in await connection.execute(select)}
-        if new:
-            self.arrived.set()
         first = {key: Trigger.model_validate(payload) for key, payload in stored.items()}
         receipts = []
         for each in batch:

@@ -159,8 +159,10 @@ def with_driver(url: str, *, asynchronous: bool) -> sa.URL:
         url = url.replace("postgres://", "postgresql://", 1)
     try:
         parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "postgresql" and url.partition("?")[0].count("@") > 1:
+            raise ValueError("what follows the first one may be half of a password")
     except (ValueError, sa.exc.ArgumentError):
-        # It repeats what it could not read, which may be half of a password.
+        # Whoever goes on repeats what could not be read, which may be half of a password.
         raise ValueError("DATABASE_URL cannot be read as an address") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":

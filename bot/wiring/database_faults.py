@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from typing import Any
 
 import sqlalchemy as sa
 
 from bot.settings import SettingFault
 
-_NAME = "DATABASE_URL"
 SUPPORTED = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME."
 WRITTEN_SO = (
     "In user and password `@` is written %40, `:` %3A, `/` %2F, `#` %23, `?` %3F and `%` %25."
 )
-LOOK_THERE = f"Check {_NAME}: host, name, user and password; and that the server runs. {WRITTEN_SO}"
+LOOK_THERE = (
+    f"Check DATABASE_URL: host, name, user and password; and that the server runs. {WRITTEN_SO}"
+)
 
 _TLS = "`sslmode` and `sslrootcert` in the address say how the server is recognised."
 _FOR_GOOD = (
@@ -42,24 +42,41 @@ _OF_SQLITE = {
     sqlite3.SQLITE_READONLY: "Give the file and its folder to the user that runs the bot.",
     sqlite3.SQLITE_PERM: "Give the file and its folder to the user that runs the bot.",
 }
-_WHERE = re.compile(r"^connection failed: connection to server .*? failed: |^FATAL: +")
+_TRIED = "\n- host: "
+"""Where a name has several addresses, the driver tells of each."""
+_WHERE = re.compile(
+    r"^.*?, hostaddr: \S+: |^connection failed: |^connection to server .*? failed: |^FATAL: +"
+)
 
 
-def database_fault(error: BaseException) -> SettingFault | None:
+def database_fault(error: BaseException, *, is_given: bool = True) -> SettingFault | None:
     """Say what is wrong with the database and what mends it; None: it is no such fault.
 
     Args:
         error: what was raised as the database was opened.
+        is_given: whether DATABASE_URL is set; else it is the file in PLAYBOOKS_DATA.
     """
     if not isinstance(error, sa.exc.DBAPIError) or error.orig is None:
         return None
-    said = said_by_driver(error)
     if isinstance(error.orig, sqlite3.Error):
         remedy = _OF_SQLITE.get(getattr(error.orig, "sqlite_errorcode", 0) & 0xFF)
     else:
-        whole = str(error.orig)
-        remedy = next((then for words, then in _FOR_GOOD if re.search(words, whole)), None)
-    return None if remedy is None else SettingFault(_NAME, f"{said}.", remedy)
+        # One of several servers that is only away for a moment is worth waiting for.
+        found = [_remedy(each) for each in _attempts(error)]
+        remedy = None if None in found else found[-1]
+    if remedy is None:
+        return None
+    name = "DATABASE_URL" if is_given else "PLAYBOOKS_DATA"
+    return SettingFault(name, f"{said_by_driver(error)}.", remedy)
+
+
+def _attempts(error: BaseException) -> list[str]:
+    first, *others = str(getattr(error, "orig", None) or error).split(_TRIED)
+    return others or [first]
+
+
+def _remedy(said: str) -> str | None:
+    return next((then for words, then in _FOR_GOOD if re.search(words, said)), None)
 
 
 def said_by_driver(error: BaseException) -> str:
@@ -68,8 +85,7 @@ def said_by_driver(error: BaseException) -> str:
     Args:
         error: what was raised.
     """
-    words: Any = getattr(error, "orig", None) or error
-    line = (str(words).splitlines() or [type(words).__name__])[0]
+    line = (_attempts(error)[-1].splitlines() or [type(error).__name__])[0]
     while (shorter := _WHERE.sub("", line)) != line:
         line = shorter
     return line.strip().rstrip(".")

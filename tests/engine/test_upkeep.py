@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from dbos import _scheduler, _workflow_commands
+from dbos._sys_db_postgres import BACKGROUND_JOB_LOCK_IDLE_TIMEOUT_MS
 
+from bot.engine.engine import _IN_A_SESSION_EVERY
 from bot.engine.reconciliation import BEFORE_CODES, PendingExecution, fate, replayable
 from bot.playbooks.steps import Patch, Step
 from bot.playbooks.stored_steps import CODE, label_of, prose_of, step_named
@@ -82,3 +85,10 @@ def test_words_of_steps_are_no_identity() -> None:
     assert all(set(step.id) <= set("abcdefghijklmnopqrstuvwxyz-") for step in Step)
     assert all(" " not in patch for patch in Patch)
     assert CODE.startswith("steps-")
+
+
+def test_what_the_engine_does_by_itself_is_done_seldom_and_ends_no_session() -> None:
+    # Names of dbos that nobody promised to keep: setting one that is gone would change nothing.
+    assert hasattr(_workflow_commands, "_BACKGROUND_JOBS_INTERVAL_SEC")
+    assert hasattr(_scheduler, "_STARTUP_FAST_POLL_DURATION_SEC")
+    assert _IN_A_SESSION_EVERY * 1000 < BACKGROUND_JOB_LOCK_IDLE_TIMEOUT_MS

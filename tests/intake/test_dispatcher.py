@@ -324,7 +324,7 @@ async def test_starts_give_way_while_triggers_come_in_quickly(inbox: Inbox, cloc
 
     async with running(Dispatcher(inbox, start, replica="a", clock=clock)):
         for number in range(1, 41):
-            await asyncio.gather(*(inbox.put(trigger(number * 4 + each)) for each in range(4)))
+            await asyncio.gather(*(inbox.put(trigger(number * 4 + each), "d") for each in range(4)))
         last = now()
         await until(lambda: reached(begun, 160))
     # Those of the first moment were begun before anybody could know what follows.
@@ -340,7 +340,7 @@ async def test_a_rush_without_end_holds_up_nobody_for_ever(inbox: Inbox, clock: 
 
     async def rush() -> None:
         for number in count(1):
-            await asyncio.gather(*(inbox.put(trigger(number * 4 + each)) for each in range(4)))
+            await asyncio.gather(*(inbox.put(trigger(number * 4 + each), "d") for each in range(4)))
 
     hurried = Dispatcher(inbox, start, replica="a", clock=clock, gives_way_for=0.2)
     async with running(hurried):
@@ -351,9 +351,13 @@ async def test_a_rush_without_end_holds_up_nobody_for_ever(inbox: Inbox, clock: 
             rushing.cancel()
 
 
-@pytest.mark.parametrize(("number", "is_talk"), [(3, False), (40, True)])
-async def test_a_few_at_once_and_what_strangers_say_are_no_rush(
-    inbox: Inbox, clock: Clock, number: int, is_talk: bool
+@pytest.mark.parametrize(
+    ("number", "delivery", "is_talk"),
+    [(3, "d", False), (40, "d", True), (40, None, False)],
+    ids=["a few at once", "what strangers say", "what is read again"],
+)
+async def test_what_is_no_rush(
+    inbox: Inbox, clock: Clock, number: int, delivery: str | None, is_talk: bool
 ) -> None:
     begun = asyncio.Event()
 
@@ -362,8 +366,19 @@ async def test_a_few_at_once_and_what_strangers_say_are_no_rush(
         return False
 
     async with running(Dispatcher(inbox, start, replica="a", clock=clock, gives_way_for=600)):
-        said = [inbox.put(trigger(each), is_talk=is_talk) for each in range(1, number + 1)]
+        said = [
+            inbox.put(trigger(each), delivery, is_talk=is_talk) for each in range(1, number + 1)
+        ]
         await asyncio.gather(*said)
         assert not inbox.is_rushed()
         async with asyncio.timeout(30):
             await begun.wait()
+
+
+async def test_a_rush_is_over_where_they_come_more_slowly(inbox: Inbox) -> None:
+    await asyncio.gather(*(inbox.put(trigger(number), "d") for number in range(1, 5)))
+    assert inbox.is_rushed()
+    for number in range(5, 9):
+        await asyncio.sleep(0.1)
+        await inbox.put(trigger(number), "d")
+    assert not inbox.is_rushed()

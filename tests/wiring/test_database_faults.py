@@ -89,6 +89,48 @@ def test_what_a_server_says_without_a_code(said: str, remedy: str) -> None:
     assert remedy in fault.remedy
 
 
+TWO = (
+    "Multiple connection attempts failed. All failures were:\n"
+    "- host: 'db', port: None, hostaddr: '::1': connection failed: connection to server at "
+    '"::1", port 5432 failed: {}\n'
+    "- host: 'db', port: None, hostaddr: '127.0.0.1': connection failed: connection to server at "
+    '"127.0.0.1", port 5432 failed: {}'
+)
+REFUSED = 'FATAL:  password authentication failed for user "p"'
+STARTING = "FATAL:  the database system is starting up"
+
+
+def test_of_several_addresses_each_has_to_refuse() -> None:
+    fault = database_fault(raised_by(psycopg.OperationalError(TWO.format(REFUSED, REFUSED))))
+    assert fault is not None
+    assert fault.what == 'password authentication failed for user "p".'
+    for attempts in ((REFUSED, STARTING), (STARTING, REFUSED)):
+        assert database_fault(raised_by(psycopg.OperationalError(TWO.format(*attempts)))) is None
+
+
+def test_the_file_of_the_data_folder_is_told_by_that_folder(tmp_path: Path) -> None:
+    file = tmp_path / "playbooks.db"
+    file.write_bytes(b"no database " * 1000)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        sqlite3.connect(file).execute("SELECT * FROM sqlite_master")
+    fault = database_fault(raised_by(caught.value), is_given=False)
+    assert fault is not None
+    assert fault.name == "PLAYBOOKS_DATA"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter@tiger2secret@127.0.0.1/db",
+        "postgresql://u:hunter@tiger2/secret@127.0.0.1/db",
+        "postgres://u:p@ss:w/rd@127.0.0.1/db",
+    ],
+)
+async def test_an_address_that_cannot_be_read_is_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL cannot be read as an address"):
+        await migrate(url)
+
+
 @pytest.mark.parametrize(
     "error",
     [
