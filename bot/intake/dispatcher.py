@@ -33,6 +33,7 @@ _Lane = tuple[int, int | None, bool]
 _GLANCE_S = 0.02
 _TRICKLE = 2
 _TRICKLE_S = 0.25
+"""In a rush that does not end, so many starts are begun in each so many seconds."""
 
 
 def _at_once(trigger: Trigger) -> None:
@@ -75,8 +76,8 @@ class Dispatcher:
             look_every: seconds between looks for entries other replicas left behind.
             pauses: seconds between tries of a start that fails.
             talk_every: seconds between two looks at what strangers said; a few entries each.
-            gives_way_for: seconds that no start is begun while the inbox is rushed; after that a
-                few are, in each further `_TRICKLE_S`.
+            gives_way_for: seconds that no start is begun while the inbox is rushed; after that
+                eight are in each second.
         """
         self._inbox = inbox
         self._start = start

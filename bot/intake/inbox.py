@@ -209,7 +209,8 @@ class Inbox:
 
         Args:
             trigger: what is asked for.
-            delivery_id: the delivery that told of it, for people who look for it.
+            delivery_id: the delivery that told of it, for people who look for it. Its sender waits:
+                many at once are a rush.
             is_talk: whether it comes from somebody who most likely has no rights: it waits behind
                 everything else.
 

@@ -163,7 +163,8 @@ def with_driver(url: str, *, asynchronous: bool) -> sa.URL:
             raise ValueError("what follows the first one may be half of a password")
     except (ValueError, sa.exc.ArgumentError):
         # Whoever goes on repeats what could not be read, which may be half of a password.
-        raise ValueError("DATABASE_URL cannot be read as an address") from None
+        hint = "in user and password `@` is written %40, `:` %3A and `/` %2F"
+        raise ValueError(f"the database's address cannot be read; {hint}") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return parsed.set(drivername="sqlite+aiosqlite" if asynchronous else "sqlite")

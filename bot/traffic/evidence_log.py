@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.canary.baseline import FrozenBaseline
@@ -475,27 +475,18 @@ def _entry(row: sa.Row[Any]) -> LogEntry:
 
 def _ledger(row: sa.Row[Any]) -> EvidenceLog:
     columns = dict(row._mapping)
-    columns["policy"] = _policy(row.policy)
-    if row.frozen is not None:
-        columns["frozen"] = _frozen(row.frozen)
-    if row.source is not None:
-        columns["source"] = _source(row.source)
+    for name, kind in _OPENED_WITH.items():
+        if columns[name] is not None:
+            columns[name] = _parsed(kind, columns[name])
     return EvidenceLog.model_validate(columns)
 
 
+_OPENED_WITH: dict[str, type[BaseModel]] = {
+    "policy": Policy, "frozen": FrozenBaseline, "source": CounterSource,
+}  # fmt: skip
+
+
 # What a ledger was opened with never changes, and it is read at every look.
-
-
 @lru_cache(_KEPT)
-def _policy(text: str) -> Policy:
-    return Policy.model_validate_json(text)
-
-
-@lru_cache(_KEPT)
-def _frozen(text: str) -> FrozenBaseline:
-    return FrozenBaseline.model_validate_json(text)
-
-
-@lru_cache(_KEPT)
-def _source(text: str) -> CounterSource:
-    return CounterSource.model_validate_json(text)
+def _parsed(kind: type[BaseModel], text: str) -> BaseModel:
+    return kind.model_validate_json(text)
