@@ -1,6 +1,7 @@
 """How quickly are deliveries taken, beside the two usual ways to take them, and what stays of them?
 
-    python benchmarks/webhooks.py [--rounds 7] [--deliveries 2000] [--full] [--no-probot]
+    python benchmarks/webhooks.py [--rounds 7] [--deliveries 5000] [--full] [--no-probot]
+                                  [--trigger-rounds 3] [--triggers 1000]
 
 Three programs take the same signed deliveries of an issue comment, 13 KB each with an id of its
 own, as GitHub sends them: `playbooks serve` as it is installed; gidgethub on aiohttp with a handler
@@ -12,9 +13,13 @@ signature. Only the bot writes what asks for something to its disk before it ans
 They take turns in every round, over 8 and 64 connections, with deliveries that ask for nothing and
 with deliveries that say `/retry` where nothing waits for it: a Trigger on disk, then a Run that
 looks and ends without a word, so that what is measured is taking them. Each of those Runs has ended
-before another program has its turn. Printed: the median of all rounds and its 95% interval by the
-order of the rounds, ours as a share of each other's in the same round, and the memory of each after
-as many deliveries as `--memory` says (`--full`: 10,000 and 200,000), with the slope between.
+before another program has its turn, which takes a minute or two: there are fewer such rounds, and
+of fewer deliveries. Printed: the median of all rounds and its 95% interval by the order of the
+rounds, ours as a share of each other's in the same round, and the memory of each after as many
+deliveries as `--memory` says (`--full`: 10,000 and 200,000), with the slope between.
+
+A round of a thousand deliveries is a fifth of a second, and its p99 is ten of them: one hiccup of
+the machine, or none. Five thousand are a second.
 
 Requests are made by a client that does as little as can be, on the other core; a machine that does
 something else at the time measures that.
@@ -318,9 +323,20 @@ def said(values: Sequence[float], digits: int) -> str:
     return f"{middle:.{digits}f} [{ordered[out]:.{digits}f}-{ordered[-1 - out]:.{digits}f}]"
 
 
-async def race(takers: Sequence[Taker], shop: Shop, rounds: int, deliveries: int) -> None:
-    """Print the table: every program in every round, in turn."""
-    for words, kind in ((NOTHING, "ask for nothing"), (COMMAND, "become Triggers")):
+async def race(
+    takers: Sequence[Taker], shop: Shop, *, nothing: tuple[int, int], commands: tuple[int, int]
+) -> None:
+    """Print the table: every program in every round, in turn.
+
+    Args:
+        takers: the programs, ours first.
+        shop: what the deliveries are about.
+        nothing: rounds, and deliveries in each, of what asks for nothing.
+        commands: the same of what becomes Triggers.
+    """
+    for words, kind, (rounds, deliveries) in (
+        (NOTHING, "ask for nothing", nothing), (COMMAND, "become Triggers", commands),
+    ):  # fmt: skip
         for connections in CONNECTIONS:
             results: dict[str, list[Round]] = {each.name: [] for each in takers}
             for number in range(rounds):
@@ -330,7 +346,7 @@ async def race(takers: Sequence[Taker], shop: Shop, rounds: int, deliveries: int
                         await measure(taker, words, connections, deliveries, shop)
                     )
                     await shop.idle()  # fmt: skip
-            print(f"\ndeliveries that {kind}, {connections} connections")
+            print(f"\ndeliveries that {kind}, {connections} connections, {rounds} x {deliveries:,}")
             ours = results[OURS]
             for name, found in results.items():
                 shares = [mine.rate / other.rate for mine, other in zip(ours, found, strict=True)]
@@ -365,7 +381,9 @@ async def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--deliveries", type=int, default=2000)
+    parser.add_argument("--deliveries", type=int, default=5000)
+    parser.add_argument("--trigger-rounds", type=int, default=3)
+    parser.add_argument("--triggers", type=int, default=1000)
     parser.add_argument("--memory", type=int, nargs=2, default=[2_000, 20_000])
     parser.add_argument("--full", action="store_true", help="memory after 10,000 and 200,000")
     parser.add_argument("--probot", action=argparse.BooleanOptionalAction, default=True)
@@ -377,8 +395,10 @@ async def main() -> None:
         takers, shop = await start_all(stack, github, folder, probot=options.probot)
         for taker in takers:
             await send(taker.port, requests(NOTHING, WARM_UP), CONNECTIONS[0])
-        await race(takers, shop, options.rounds, options.deliveries)
-        sent = options.rounds * len(CONNECTIONS) * options.deliveries
+        commands = (options.trigger_rounds, options.triggers)
+        nothing = (options.rounds, options.deliveries)
+        await race(takers, shop, nothing=nothing, commands=commands)
+        sent = len(CONNECTIONS) * math.prod(commands)
         (rows, different, _), (runs, _) = shop.stored(), shop.ended()
         print(f"\n{sent} asked for something: {rows} Triggers are stored, {different} different; "
               f"{runs} Runs have ended")  # fmt: skip

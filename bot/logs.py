@@ -81,10 +81,11 @@ def set_up_logs(level: str, log_format: str) -> None:
             _once,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
             _in_a_word,
             structlog.processors.format_exc_info,
             redact_event,
+            # No secret, and never the same: what is redacted is remembered.
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

@@ -47,6 +47,7 @@ from bot.engine.durable_run import (
     patches_followed,
     said_of,
 )
+from bot.engine.queue_polls import poll_cheaply
 from bot.engine.reconciliation import Upkeep
 from bot.engine.storage import use_write_ahead_log
 from bot.logs import replays
@@ -192,6 +193,11 @@ class Engine:
             serializer=DBOSPortableJSONSerializer(),
             notification_listener_polling_interval_sec=0.25,
             scheduler_polling_interval_sec=_ENGINES_OWN_EVERY,
+            # As in `open_database`: a file does not go away, and who wrote last knows its pages.
+            db_engine_kwargs={
+                "pool_pre_ping": self._system_database is None,
+                "pool_use_lifo": True,
+            },
             log_level="ERROR",
             console_log_level="ERROR",
         )
@@ -215,6 +221,7 @@ class Engine:
             self._dbos = self._workflow = self._datasource = None
             await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
             raise
+        poll_cheaply(self._system)
 
     async def close(self) -> None:
         """Stop; unfinished Runs resume at the next `launch`."""

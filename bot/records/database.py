@@ -66,13 +66,15 @@ def open_database(url: str) -> AsyncEngine:
     # A server may have gone away meanwhile. A file does not, and the ping would be a quarter of
     # what a short transaction costs.
     if address.get_backend_name() != "sqlite":
-        return create_async_engine(address, pool_pre_ping=True)
+        return create_async_engine(address, pool_pre_ping=True, pool_use_lifo=True)
     # Whoever waits for their turn to write has a connection already, and readers need one too.
     engine = create_async_engine(
         address,
         module=OneTripDriver(aiosqlite, sqlite3),
         pool_size=_CONNECTIONS_KEPT,
         max_overflow=_CONNECTIONS - _CONNECTIONS_KEPT,
+        # The one that wrote last still knows the pages it wrote; the others would read them again.
+        pool_use_lifo=True,
     )
     take_turns(engine.sync_engine)
     set_up_sqlite(engine.sync_engine)

@@ -219,7 +219,7 @@ class GateReporter:
     async def _see_changed_pauses(self) -> None:
         async with reading(self._records).connect() as conn:
             held = [p for p in await pauses.all_in_force(conn) if p.scope == SELF_WORK]
-            through = await gate_reports.exemptions_made(conn)
+            through = await gate_reports.exemptions_made(conn) if held else {}
         now: dict[int, object] = {
             pause.repository_id: (pause.id, pause.version, through.get(pause.repository_id))
             for pause in held

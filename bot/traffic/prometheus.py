@@ -100,6 +100,7 @@ def _vector(body: Any) -> Vector:
 NOT_SET = "PROMETHEUS_URL is not set"
 """Why no counters can be read."""
 _LOOK_EVERY = 0.5
+_LOOK_FOR_RAMPS_EVERY = 2.0
 
 
 class Scraper:
@@ -144,7 +145,7 @@ class Scraper:
                 await self.read_due()
             except Exception:
                 log.exception("counters could not be read; trying again")
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_LOOK_EVERY if self._last else _LOOK_FOR_RAMPS_EVERY)
 
     async def read_due(self) -> None:
         """Read the counters of every ramp that is due."""

@@ -1,0 +1,66 @@
+"""A look for queued Runs, each second: one query where there is none, DBOS's own where one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from dbos import DBOSPortableJSONSerializer
+from dbos._sys_db import SystemDatabase
+from dbos._utils import INTERNAL_QUEUE_NAME
+
+from bot.engine.queue_polls import poll_cheaply
+from bot.records.database import sqlite_url
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[SystemDatabase]:
+    """The engine's own tables, in a file."""
+    opened = SystemDatabase.create(
+        system_database_url=sqlite_url(tmp_path / "engine.db"),
+        engine_kwargs={},
+        engine=None,
+        schema=None,
+        serializer=DBOSPortableJSONSerializer(),
+        executor_id=None,
+    )
+    opened.run_migrations()
+    poll_cheaply(opened)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("queue", "status", "is_looked_into"),
+    [
+        (INTERNAL_QUEUE_NAME, "ENQUEUED", True),
+        (INTERNAL_QUEUE_NAME, "PENDING", False),
+        (INTERNAL_QUEUE_NAME, "SUCCESS", False),
+        ("another", "ENQUEUED", False),
+        (None, "PENDING", False),
+    ],
+)
+def test_a_queue_is_looked_into_only_while_a_run_waits_in_it(
+    system: SystemDatabase, queue: str | None, status: str, is_looked_into: bool
+) -> None:
+    asked: list[str] = []
+    sa.event.listen(system.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    assert (system.list_queues(), system.dequeue_scopes(INTERNAL_QUEUE_NAME)) == ([], [])
+    assert len(asked) == 1
+    row = {"workflow_uuid": "one", "status": status, "queue_name": queue, "priority": 0}
+    with system.engine.begin() as connection:
+        connection.execute(sa.insert(system.tables.workflow_status).values(row))
+    assert system.dequeue_scopes(INTERNAL_QUEUE_NAME) == ([None] if is_looked_into else [])
+
+
+def test_the_look_reads_an_index_and_no_table(system: SystemDatabase) -> None:
+    # Runs that ended stay for weeks: a look that passes them all would be dearer than DBOS's own.
+    asked: list[tuple[str, object]] = []
+    sa.event.listen(system.engine, "before_cursor_execute", lambda *said: asked.append(said[2:4]))
+    system.dequeue_scopes(INTERNAL_QUEUE_NAME)
+    query, values = asked[0]
+    with system.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
+    assert [row[-1].split()[0] for row in plan] == ["SEARCH"], plan
