@@ -26,9 +26,8 @@ from bot.canary.observations import Expected, Observation, read_lines
 from bot.command_arguments import CommentPlace
 from bot.config import Config, InvalidConfig, config_schema, read_config_text
 from bot.culprit.evidence import TrialOutcome
-from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
 from bot.github.errors import Unreadable
-from bot.github.models import CheckResult
+from bot.github.models import CheckResult, JobAnnotation, WorkflowJob, WorkflowRun
 from bot.intake import event_triggers
 from bot.intake.alerts.cloudevents import CloudEvent, event_report, read_structured
 from bot.intake.alerts.formats import (

@@ -6,7 +6,7 @@ are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -596,3 +596,88 @@ class DeliveryAttempt(GitHubModel):
     def is_ok(self) -> bool:
         """Tell whether the receiver took it."""
         return self.status == "OK" and 200 <= self.status_code < 300
+
+
+_UNFINISHED = ("queued", "in_progress", "requested", "waiting", "pending")
+"""Source: REST API, "List workflow runs for a repository", `status`."""
+
+
+class WorkflowRun(GitHubModel):
+    """One run of a workflow. `conclusion` is set once `status` is completed.
+
+    GitHub's description lets both be null, and `status` any word.
+    """
+
+    id: int
+    display_title: str = ""
+    event: str = ""
+    status: str = "unknown"
+    conclusion: str | None = None
+    head_sha: str
+    html_url: str = ""
+    run_attempt: int = 1
+    created_at: datetime | None = None
+    run_started_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    def is_over(self, jobs: Sequence[WorkflowJob]) -> bool:
+        """Tell whether it has ended; where that is not said, by its jobs.
+
+        Args:
+            jobs: those of its latest attempt; read only where `is_untold`.
+        """
+        if self.is_untold:
+            return bool(jobs) and all(job.status == "completed" for job in jobs)
+        return self.status == "completed" or self.conclusion is not None
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether GitHub does not say how far it is, or in a word we have not heard of."""
+        return self.conclusion is None and self.status not in ("completed", *_UNFINISHED)
+
+
+class JobStep(GitHubModel):
+    """One step of a job."""
+
+    name: str
+    status: str = "completed"
+    conclusion: str | None = None
+
+
+class WorkflowJob(GitHubModel):
+    """One job of a run; its id is also that of its check-run."""
+
+    id: int
+    name: str
+    status: str
+    conclusion: str | None = None
+    html_url: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    steps: tuple[JobStep, ...] = ()
+
+
+class JobAnnotation(GitHubModel):
+    """A message a job left on its check-run; `title` is set by problem matchers and commands."""
+
+    annotation_level: str | None = None
+    title: str | None = None
+    message: str | None = None
+
+
+class KnownCheck(GitHubModel):
+    """One completed run of a check on one commit.
+
+    `conclusion` is in GitHub's lower-case words; `where` says who ran it and upon which event, so
+    that runs with the same `where` on one commit are repeats of each other. `head` is the commit
+    it really ran on, where that is the head of the pull request by which `sha` was merged.
+    """
+
+    sha: str
+    conclusion: str
+    where: str
+    app_id: int | None = None
+    event: str | None = None
+    kind: Literal["check_run", "status"] = "check_run"
+    url: str | None = None
+    head: str | None = None

@@ -10,8 +10,7 @@ from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.git.process import Git
-from bot.github.calls.known_checks import KnownCheck
-from bot.github.models import App, CheckResult, Commit, PullRequest
+from bot.github.models import App, CheckResult, Commit, KnownCheck, PullRequest
 from bot.records import steps as steps_module
 from bot.records.audit.chain import AuditEntry
 from bot.records.incidents import Incident

@@ -19,8 +19,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport
-from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
-from bot.github.calls.known_checks import KnownCheck
+from bot.github.models import JobAnnotation, KnownCheck, WorkflowJob, WorkflowRun
 from bot.github.transport.redaction import redact
 from bot.triggers import Value
 

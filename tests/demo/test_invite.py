@@ -8,6 +8,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
+from demo import command, play
 from demo.person import Person
 from demo.stories.invitation import LOOK_EVERY_S, Invitation, invite, plain
 from fakegithub.server import DemoGitHub
@@ -115,3 +116,8 @@ async def test_after_something_else_it_is_said_once_more_when_that_was_answered(
 def test_links_of_the_bots_words_are_left_out_on_a_terminal() -> None:
     said = "**Look at [`1ae99adec`](http://here/commit/1ae99adec): it fails.**"
     assert plain(said) == "Look at `1ae99adec`: it fails."
+
+
+def test_every_story_can_be_asked_for_by_its_name() -> None:
+    # Two lists: whoever asks for help does not wait for the stories to be loaded.
+    assert tuple(play.STORIES) == command.STORIES

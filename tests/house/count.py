@@ -269,7 +269,7 @@ class Entered:
 
 async def enter(play: str) -> Entered:
     """Play a story of the demo, and note what is entered once the bot has started."""
-    from demo.command import STORIES
+    from demo.play import STORIES
     from demo.stage import Stage
 
     entered = Entered()

@@ -52,6 +52,27 @@ def test_serve_starts_without_what_it_does_not_need_yet() -> None:
     assert sorted(loaded & NEVER_AT_START.keys()) == []
 
 
+def test_whoever_asks_for_help_or_bisects_a_clone_waits_for_no_server() -> None:
+    code = (
+        "import sys, json; from bot.cli import main; main(['--help'], standalone_mode=False);"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    told = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    loaded = set(json.loads(told.stdout.splitlines()[-1]))
+    assert {"demo.command", "bot.local.command", "bot.trials.runner"} <= loaded
+    of_a_server = {
+        "aiohttp",
+        "sqlalchemy",
+        "dbos",
+        "prometheus_client",
+        "gidgethub",
+        "cryptography",
+    }
+    assert sorted(loaded & {*of_a_server, "bot.app", "demo.stage"}) == []
+
+
 def test_what_stands_in_for_the_driver_of_postgresql_is_that_driver() -> None:
     code = (
         "import bot.engine, sys; assert 'psycopg' not in sys.modules; from dbos import _sys_db;"

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.culprit.evidence import TrialOutcome
-from bot.github.calls.actions import JobAnnotation, JobStep, WorkflowJob, WorkflowRun
-from bot.github.calls.known_checks import KnownCheck
+from bot.github.models import JobAnnotation, JobStep, KnownCheck, WorkflowJob, WorkflowRun
 from bot.trials.outcome import counted, evidence, fingerprint_of, green, judge_workflow_run
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

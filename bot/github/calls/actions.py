@@ -5,13 +5,13 @@ Source: REST API, "Actions: workflows, workflow runs, workflow jobs".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from bot.github.calls.ensure import ensure
 from bot.github.errors import Conflict, NotFound, Unprocessable
-from bot.github.models import GitHubModel
+from bot.github.models import JobAnnotation, WorkflowJob, WorkflowRun
 from bot.github.releases import RUN_DETAILS, is_not_known
 from bot.github.transport.channel import Channel, Query
 
@@ -27,73 +27,6 @@ LOOKS = (0.0, 1.0, 3.0, 5.0)
 """Seconds before each look for a run that may have been dispatched before."""
 LOOKS_FOR_NEW = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
 """The same for one just dispatched, where nothing else tells its id: it may be listed late."""
-
-
-_UNFINISHED = ("queued", "in_progress", "requested", "waiting", "pending")
-"""Source: REST API, "List workflow runs for a repository", `status`."""
-
-
-class WorkflowRun(GitHubModel):
-    """One run of a workflow. `conclusion` is set once `status` is completed.
-
-    GitHub's description lets both be null, and `status` any word.
-    """
-
-    id: int
-    display_title: str = ""
-    event: str = ""
-    status: str = "unknown"
-    conclusion: str | None = None
-    head_sha: str
-    html_url: str = ""
-    run_attempt: int = 1
-    created_at: datetime | None = None
-    run_started_at: datetime | None = None
-    updated_at: datetime | None = None
-
-    def is_over(self, jobs: Sequence[WorkflowJob]) -> bool:
-        """Tell whether it has ended; where that is not said, by its jobs.
-
-        Args:
-            jobs: those of its latest attempt; read only where `is_untold`.
-        """
-        if self.is_untold:
-            return bool(jobs) and all(job.status == "completed" for job in jobs)
-        return self.status == "completed" or self.conclusion is not None
-
-    @property
-    def is_untold(self) -> bool:
-        """Whether GitHub does not say how far it is, or in a word we have not heard of."""
-        return self.conclusion is None and self.status not in ("completed", *_UNFINISHED)
-
-
-class JobStep(GitHubModel):
-    """One step of a job."""
-
-    name: str
-    status: str = "completed"
-    conclusion: str | None = None
-
-
-class WorkflowJob(GitHubModel):
-    """One job of a run; its id is also that of its check-run."""
-
-    id: int
-    name: str
-    status: str
-    conclusion: str | None = None
-    html_url: str | None = None
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    steps: tuple[JobStep, ...] = ()
-
-
-class JobAnnotation(GitHubModel):
-    """A message a job left on its check-run; `title` is set by problem matchers and commands."""
-
-    annotation_level: str | None = None
-    title: str | None = None
-    message: str | None = None
 
 
 class Workflows:

@@ -11,9 +11,9 @@ below.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from bot.github.models import GitHubModel
+from bot.github.models import KnownCheck
 from bot.github.transport.channel import Channel
 
 AT_ONCE = 125
@@ -110,24 +110,6 @@ MORE_PULLS = (
     + _PULLS_PAGE
     + _RESULTS
 )
-
-
-class KnownCheck(GitHubModel):
-    """One completed run of a check on one commit.
-
-    `conclusion` is in GitHub's lower-case words; `where` says who ran it and upon which event, so
-    that runs with the same `where` on one commit are repeats of each other. `head` is the commit
-    it really ran on, where that is the head of the pull request by which `sha` was merged.
-    """
-
-    sha: str
-    conclusion: str
-    where: str
-    app_id: int | None = None
-    event: str | None = None
-    kind: Literal["check_run", "status"] = "check_run"
-    url: str | None = None
-    head: str | None = None
 
 
 class KnownChecks:

@@ -9,8 +9,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.config import Config
-from bot.github.calls.actions import JobAnnotation, WorkflowJob, WorkflowRun
-from bot.github.calls.known_checks import KnownCheck
+from bot.github.models import JobAnnotation, KnownCheck, WorkflowJob, WorkflowRun
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.ports import (
     HistoryMirror,

@@ -31,7 +31,8 @@ from bot.culprit.search import Search
 from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
 from bot.git.history import first_parents
-from bot.github.calls.known_checks import AT_ONCE, KnownCheck
+from bot.github.calls.known_checks import AT_ONCE
+from bot.github.models import KnownCheck
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, CommitRange, read_range
 from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
 from bot.playbooks.bisect.plan import BisectPlan

@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
-from bot.github.models import CheckResult
+from bot.github.models import CheckResult, KnownCheck
 from bot.names import unwrapped
 from bot.playbooks.checks.streak import CommitRuns
 from bot.triggers import Value
 
 if TYPE_CHECKING:
-    from bot.github.calls.known_checks import KnownCheck
+    from bot.github.models import KnownCheck
     from bot.playbooks.ports import (
         CheckedCommitGitHub,
         CheckNamesGitHub,
