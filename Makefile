@@ -38,14 +38,15 @@ test: $(STAMP) contracts ## Run the tests: of conversations, those that stand fo
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 $(ARGS)
 
 # Pure tests only: no bot, no GitHub, no database, and so no conftest that would load them. Of the
-# house's own two are none: they start a suite and a server.
+# house's own two are none: they start a suite and a server. Of what only `make thorough` plays none is
+# here; a file stays with one worker, which reads once what its tests look at.
 QUICK := tests/canary tests/culprit tests/house tests/intake/comments tests/playbooks/checks \
   tests/playbooks/test_endings_table.py tests/records/documents tests/safety/test_admission.py \
   tests/safety/test_resuming.py tests/safety/test_severity.py \
   tests/test_config.py tests/test_logins.py tests/test_markdown.py tests/test_revisions.py
 
 quick: $(STAMP) ## The pure tests, in half a minute: what judges, parses and says
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 2 --noconftest -p tests.plugins.properties -p tests.plugins.garbage --deselect tests/house/test_adding_a_command.py --deselect tests/house/test_at_rest.py $(QUICK) $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 2 -m "not thorough" --dist loadfile --noconftest -p tests.plugins.properties -p tests.plugins.garbage --deselect tests/house/test_adding_a_command.py --deselect tests/house/test_at_rest.py $(QUICK) $(ARGS)
 
 thorough: $(STAMP) contracts ## Play the conversations that `make test` leaves out (about an hour)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 --thorough $(ARGS)
