@@ -47,7 +47,7 @@ from bot.engine.durable_run import (
     patches_followed,
     said_of,
 )
-from bot.engine.queue_polls import poll_cheaply
+from bot.engine.polls import poll_cheaply
 from bot.engine.reconciliation import Upkeep
 from bot.engine.storage import use_write_ahead_log
 from bot.logs import replays
@@ -80,6 +80,8 @@ SETTLE_EVERY = 180.0
 """Seconds between two looks for Runs that are over although their row says otherwise."""
 
 _A_MOMENT = 0.5
+_HEAR_SIBLINGS_EVERY = 1.0
+"""Seconds between two looks, on SQLite, for what another process has sent to a Run of ours."""
 _ENGINES_OWN_EVERY = 60.0
 _IN_A_SESSION_EVERY = 4.0
 """On PostgreSQL the engine sleeps in a transaction, which its server ends after five seconds."""
@@ -191,7 +193,7 @@ class Engine:
             executor_id=self._replica,
             application_version=self.code,
             serializer=DBOSPortableJSONSerializer(),
-            notification_listener_polling_interval_sec=0.25,
+            notification_listener_polling_interval_sec=_HEAR_SIBLINGS_EVERY,
             scheduler_polling_interval_sec=_ENGINES_OWN_EVERY,
             # As in `open_database`: a file does not go away, and who wrote last knows its pages.
             db_engine_kwargs={
@@ -278,17 +280,13 @@ class Engine:
         await DBOS.send_async(run, signal.model_dump(mode="json"), idempotency_key=key)
         if self._dbos is None:
             return
-        # On SQLite the Run would first hear of it at the next poll. PostgreSQL tells at once, but
-        # not while its listener comes back from an outage.
-        waits = [
-            event
-            for _, (waiting, _, _), event in self._dbos._sys_db.notifications_map.snapshot()
-            if waiting == run
-        ]
-        # One that was sent before, or is read by now, must not end the wait that came after it.
-        is_unread = bool(waits) and await asyncio.to_thread(_has_unread, self._system, run)
-        for event in waits if is_unread else ():
-            event.set()
+        # The Run would first hear of it at the next poll; PostgreSQL tells at once, but not while
+        # its listener comes back from an outage. What was sent before, or is read by now, must not
+        # end the wait that came after it: `poll_cheaply` has only those that did not hear yet.
+        waits = await asyncio.to_thread(self._system.notifications_map.snapshot)
+        for _, (waiting, _, _), event in waits:
+            if waiting == run:
+                event.set()
 
     async def _pass_hints_on(self, run: str, signal: Signal, hints: _Hints) -> None:
         try:

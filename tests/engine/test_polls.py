@@ -1,4 +1,4 @@
-"""A look for queued Runs, each second: one query where there is none, DBOS's own where one is."""
+"""What the engine looks for all the time: one query where there is nothing, for all that wait."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from dbos import DBOSPortableJSONSerializer
-from dbos._sys_db import SystemDatabase
+from dbos._sys_db import LoopAwareEvent, SystemDatabase
 from dbos._utils import INTERNAL_QUEUE_NAME
 
-from bot.engine.queue_polls import poll_cheaply
+from bot.engine.polls import poll_cheaply
 from bot.records.database import sqlite_url
 
 
@@ -55,12 +55,39 @@ def test_a_queue_is_looked_into_only_while_a_run_waits_in_it(
     assert system.dequeue_scopes(INTERNAL_QUEUE_NAME) == ([None] if is_looked_into else [])
 
 
-def test_the_look_reads_an_index_and_no_table(system: SystemDatabase) -> None:
+def test_a_hundred_runs_that_wait_are_one_query_and_those_with_a_message_are_found(
+    system: SystemDatabase,
+) -> None:
+    asked: list[str] = []
+    waiting = system.notifications_map
+    assert waiting.snapshot() == []
+    sa.event.listen(system.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    for number in range(100):
+        run = f"run {number}"
+        waiting.add(f"{run}::topic", LoopAwareEvent(), (run, "topic", None))
+    assert (waiting.snapshot(), len(asked)) == ([], 1)
+    messages = [
+        {"destination_uuid": run, "topic": "topic", "message": "", "consumed": is_read}
+        for run, is_read in (("run 7", False), ("run 8", True), ("run 9", False), ("gone", False))
+    ]
+    runs = [
+        {"workflow_uuid": each["destination_uuid"], "status": "PENDING", "priority": 0}
+        for each in messages
+    ]
+    with system.engine.begin() as connection:
+        connection.execute(sa.insert(system.tables.workflow_status), runs)
+        connection.execute(sa.insert(system.tables.notifications), messages)
+    assert [key for key, _, _ in waiting.snapshot()] == ["run 7::topic", "run 9::topic"]
+
+
+def test_a_look_reads_an_index_and_no_table(system: SystemDatabase) -> None:
     # Runs that ended stay for weeks: a look that passes them all would be dearer than DBOS's own.
     asked: list[tuple[str, object]] = []
     sa.event.listen(system.engine, "before_cursor_execute", lambda *said: asked.append(said[2:4]))
     system.dequeue_scopes(INTERNAL_QUEUE_NAME)
-    query, values = asked[0]
-    with system.engine.connect() as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
-    assert [row[-1].split()[0] for row in plan] == ["SEARCH"], plan
+    system.notifications_map.add("one::topic", LoopAwareEvent(), ("one", "topic", None))
+    system.notifications_map.snapshot()
+    for query, values in tuple(asked):
+        with system.engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
+        assert [row[-1].split()[0] for row in plan if "TEMP" not in row[-1]] == ["SEARCH"], plan
