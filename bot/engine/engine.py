@@ -47,7 +47,7 @@ from bot.engine.durable_run import (
     patches_followed,
     said_of,
 )
-from bot.engine.polls import poll_cheaply
+from bot.engine.polls import poll_cheaply, waits_of
 from bot.engine.reconciliation import Upkeep
 from bot.engine.storage import use_write_ahead_log
 from bot.logs import replays
@@ -186,7 +186,7 @@ class Engine:
             _IN_A_SESSION_EVERY if self._system_database is None else _ENGINES_OWN_EVERY
         )
         _scheduler._STARTUP_FAST_POLL_DURATION_SEC = 0
-        url = self._system_url()
+        url, is_file = self._system_url(), self._system_database is not None
         config = DBOSConfig(
             name="incident-playbooks",
             system_database_url=url,
@@ -196,10 +196,7 @@ class Engine:
             notification_listener_polling_interval_sec=_HEAR_SIBLINGS_EVERY,
             scheduler_polling_interval_sec=_ENGINES_OWN_EVERY,
             # As in `open_database`: a file does not go away, and who wrote last knows its pages.
-            db_engine_kwargs={
-                "pool_pre_ping": self._system_database is None,
-                "pool_use_lifo": True,
-            },
+            db_engine_kwargs={"pool_pre_ping": not is_file, "pool_use_lifo": is_file},
             log_level="ERROR",
             console_log_level="ERROR",
         )
@@ -218,12 +215,12 @@ class Engine:
         self._workflow = DBOS.workflow(name="run", max_recovery_attempts=1000)(execute)
         try:
             DBOS.launch()
+            poll_cheaply(self._system)
         except Exception:
             # So that it can be launched once the database is back.
             self._dbos = self._workflow = self._datasource = None
             await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
             raise
-        poll_cheaply(self._system)
 
     async def close(self) -> None:
         """Stop; unfinished Runs resume at the next `launch`."""
@@ -281,12 +278,12 @@ class Engine:
         if self._dbos is None:
             return
         # The Run would first hear of it at the next poll; PostgreSQL tells at once, but not while
-        # its listener comes back from an outage. What was sent before, or is read by now, must not
-        # end the wait that came after it: `poll_cheaply` has only those that did not hear yet.
-        waits = await asyncio.to_thread(self._system.notifications_map.snapshot)
-        for _, (waiting, _, _), event in waits:
-            if waiting == run:
-                event.set()
+        # its listener comes back from an outage.
+        waits = waits_of(self._system, run)
+        # One that was sent before, or is read by now, must not end the wait that came after it.
+        is_unread = bool(waits) and await asyncio.to_thread(_has_unread, self._system, run)
+        for event in waits if is_unread else ():
+            event.set()
 
     async def _pass_hints_on(self, run: str, signal: Signal, hints: _Hints) -> None:
         try:

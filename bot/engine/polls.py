@@ -13,7 +13,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from dbos._queue import Queue
-from dbos._sys_db import KeySignal, SystemDatabase, WaiterComponents, WorkflowStatusString
+from dbos._sys_db import (
+    KeySignal,
+    SystemDatabase,
+    ThreadSafeEventDict,
+    WaiterComponents,
+    WorkflowStatusString,
+)
 
 _AT_ONCE = 10_000
 """Runs in one query; SQLite takes 32,766 values, https://sqlite.org/limits.html."""
@@ -31,6 +37,12 @@ def poll_cheaply(system: SystemDatabase) -> None:
     _replace(waiting, "snapshot", _waiters_with_something(system, waiting.snapshot))
 
 
+def waits_of(system: SystemDatabase, run: str) -> list[KeySignal]:
+    """What wakes a Run that waits in this process, whether it has a message or not."""
+    waiting = ThreadSafeEventDict.snapshot(system.notifications_map)
+    return [signal for _, (waits, _, _), signal in waiting if waits == run]
+
+
 def _replace(where: object, name: str, by: Callable[..., Any]) -> None:
     # A name that is gone would be a look that DBOS goes on with.
     getattr(where, name)
@@ -46,8 +58,9 @@ def _scopes_with_something(
         sa.select(sa.literal(1))
         .where(
             queued.queue_name == sa.bindparam("queue"),
-            queued.status == WorkflowStatusString.ENQUEUED.value,
-            # Without it, no index of DBOS's is one of this query's.
+            # Words of the query itself: DBOS's indexes are of these statuses alone, and neither
+            # database would know one for this query's by a value that comes later.
+            queued.status == sa.literal_column(f"'{WorkflowStatusString.ENQUEUED.value}'"),
             system._in_flight_status_prover(),
         )
         .limit(1)

@@ -66,7 +66,7 @@ def open_database(url: str) -> AsyncEngine:
     # A server may have gone away meanwhile. A file does not, and the ping would be a quarter of
     # what a short transaction costs.
     if address.get_backend_name() != "sqlite":
-        return create_async_engine(address, pool_pre_ping=True, pool_use_lifo=True)
+        return create_async_engine(address, pool_pre_ping=True)
     # Whoever waits for their turn to write has a connection already, and readers need one too.
     engine = create_async_engine(
         address,

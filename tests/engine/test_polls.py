@@ -11,7 +11,7 @@ from dbos import DBOSPortableJSONSerializer
 from dbos._sys_db import LoopAwareEvent, SystemDatabase
 from dbos._utils import INTERNAL_QUEUE_NAME
 
-from bot.engine.polls import poll_cheaply
+from bot.engine.polls import poll_cheaply, waits_of
 from bot.records.database import sqlite_url
 
 
@@ -66,6 +66,9 @@ def test_a_hundred_runs_that_wait_are_one_query_and_those_with_a_message_are_fou
         run = f"run {number}"
         waiting.add(f"{run}::topic", LoopAwareEvent(), (run, "topic", None))
     assert (waiting.snapshot(), len(asked)) == ([], 1)
+    # Whoever sends wakes the one it sends to, and asks nothing about the others.
+    assert [len(waits_of(system, run)) for run in ("run 7", "run 8", "gone")] == [1, 1, 0]
+    assert len(asked) == 1
     messages = [
         {"destination_uuid": run, "topic": "topic", "message": "", "consumed": is_read}
         for run, is_read in (("run 7", False), ("run 8", True), ("run 9", False), ("gone", False))
