@@ -22,7 +22,6 @@ from bot.playbooks.checks.streak import CommitRuns
 from bot.triggers import Value
 
 if TYPE_CHECKING:
-    from bot.github.models import KnownCheck
     from bot.playbooks.ports import (
         CheckedCommitGitHub,
         CheckNamesGitHub,
