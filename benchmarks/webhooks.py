@@ -16,7 +16,8 @@ looks and ends without a word, so that what is measured is taking them. Each of 
 before another program has its turn, which takes a minute or two: there are fewer such rounds, and
 of fewer deliveries. Printed: the median of all rounds and its 95% interval by the order of the
 rounds, ours as a share of each other's in the same round, and the memory of each after as many
-deliveries as `--memory` says (`--full`: 10,000 and 200,000), with the slope between.
+deliveries as `--memory` says (`--full`: 10,000 and 200,000), with the slope between. Of fewer
+than six rounds the interval is from the least to the most.
 
 A round of a thousand deliveries is a fifth of a second, and its p99 is ten of them: one hiccup of
 the machine, or none. Five thousand are a second.
@@ -312,7 +313,10 @@ async def start_all(
 
 
 def said(values: Sequence[float], digits: int) -> str:
-    """A median and its interval: the two rounds between which it lies in 95% of all such runs."""
+    """A median and its interval: the two rounds between which it lies in 95% of all such runs.
+
+    Of fewer than six rounds none are so sure: it is from the least to the most.
+    """
     ordered, rounds = sorted(values), len(values)
     out = 0
     while out + 1 < (rounds + 1) // 2 and 2 * sum(
