@@ -38,8 +38,8 @@ test: $(STAMP) contracts ## Run the tests: of conversations, those that stand fo
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 $(ARGS)
 
 # Pure tests only: no bot, no GitHub, no database, and so no conftest that would load them. Of the
-# house's own two are none: they start a suite and a server. Of what only `make thorough` plays none is
-# here; a file stays with one worker, which reads once what its tests look at.
+# house's own two are none: they start a suite and a server. Nor is here what only `make thorough`
+# plays. A file stays with one worker, which reads once what its tests look at.
 QUICK := tests/canary tests/culprit tests/house tests/intake/comments tests/playbooks/checks \
   tests/playbooks/test_endings_table.py tests/records/documents tests/safety/test_admission.py \
   tests/safety/test_resuming.py tests/safety/test_severity.py \

@@ -84,7 +84,7 @@ def set_up_logs(level: str, log_format: str) -> None:
             _in_a_word,
             structlog.processors.format_exc_info,
             redact_event,
-            # No secret, and never the same: what is redacted is remembered.
+            # No secret, and another in each line: it would push words out of what `redact` keeps.
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],

@@ -47,7 +47,7 @@ from bot.engine.durable_run import (
     patches_followed,
     said_of,
 )
-from bot.engine.polls import poll_cheaply, waits_of
+from bot.engine.polls import poll_cheaply, waits_of, with_a_message
 from bot.engine.reconciliation import Upkeep
 from bot.engine.storage import use_write_ahead_log
 from bot.logs import replays
@@ -281,16 +281,19 @@ class Engine:
         # its listener comes back from an outage.
         waits = waits_of(self._system, run)
         # One that was sent before, or is read by now, must not end the wait that came after it.
-        is_unread = bool(waits) and await asyncio.to_thread(_has_unread, self._system, run)
+        is_unread = bool(waits) and await self._has_unread(run)
         for event in waits if is_unread else ():
             event.set()
+
+    async def _has_unread(self, run: str) -> bool:
+        return bool(await asyncio.to_thread(with_a_message, self._system, [run]))
 
     async def _pass_hints_on(self, run: str, signal: Signal, hints: _Hints) -> None:
         try:
             while hints.unheard:
                 hints.unheard = False
                 # It looks once more after each message, so after the one that it has not read yet.
-                if not await asyncio.to_thread(_has_unread, self._system, run):
+                if not await self._has_unread(run):
                     await self._send(run, signal)
                 await asyncio.sleep(self._hint_every)
         except DBOSNonExistentWorkflowError:
@@ -559,15 +562,6 @@ class _Hints:
 
     unheard = False
     task: asyncio.Task[None] | None = None
-
-
-def _has_unread(system: SystemDatabase, run: str) -> bool:
-    messages = system.tables.notifications
-    query = sa.select(sa.literal(1)).where(
-        messages.c.destination_uuid == run, messages.c.consumed.is_(False)
-    )
-    with system.engine.connect() as connection:
-        return connection.execute(query.limit(1)).first() is not None
 
 
 def _read_something(engine: sa.Engine) -> None:

@@ -2,13 +2,14 @@
 
 A Run is queued only while it is taken up again after a death or an outage: to find none, DBOS built
 and asked a handful of queries a second, which took more of a core than everything else of a bot at
-rest. And for each Run that waits it asked one of its own, four times a second: whether there is a
-message. Source: dbos 3.4.0, `dbos._queue` and `SystemDatabase._notification_listener_polling`.
+rest. And on SQLite it asked, at each look, one of its own for each Run that waits: whether there is
+a message. Source: dbos 3.4.0, `dbos._queue` and `SystemDatabase._notification_listener_polling`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,8 +44,30 @@ def waits_of(system: SystemDatabase, run: str) -> list[KeySignal]:
     return [signal for _, (waits, _, _), signal in waiting if waits == run]
 
 
+def with_a_message(system: SystemDatabase, runs: Sequence[str]) -> set[str]:
+    """Those Runs that were sent something which they have not read."""
+    unread, told = _unread(system.tables.notifications), set[str]()
+    with system.engine.connect() as connection:
+        for at in range(0, len(runs), _AT_ONCE):
+            asked = {"runs": runs[at : at + _AT_ONCE]}
+            told.update(connection.execute(unread, asked).scalars())
+    return told
+
+
+@lru_cache(1)
+def _unread(messages: sa.Table) -> sa.Select[str]:
+    return (
+        sa.select(messages.c.destination_uuid)
+        .where(
+            messages.c.destination_uuid.in_(sa.bindparam("runs", expanding=True)),
+            messages.c.consumed.is_(False),
+        )
+        .distinct()
+    )
+
+
 def _replace(where: object, name: str, by: Callable[..., Any]) -> None:
-    # A name that is gone would be a look that DBOS goes on with.
+    # Fails where dbos has renamed it: what it looks for by another name would not be replaced.
     getattr(where, name)
     vars(where)[name] = by
 
@@ -79,26 +102,12 @@ def _waiters_with_something(
     system: SystemDatabase, waiters: Callable[[], list[Waiter]]
 ) -> Callable[[], list[Waiter]]:
     """`snapshot`, of those alone that have a message: DBOS asks once more for each of them."""
-    messages = system.tables.notifications.c
-    unread = (
-        sa.select(messages.destination_uuid)
-        .where(
-            messages.destination_uuid.in_(sa.bindparam("runs", expanding=True)),
-            messages.consumed.is_(False),
-        )
-        .distinct()
-    )
 
     def with_something() -> list[Waiter]:
         found = waiters()
         if not found:
             return found
-        runs = sorted({components[0] for _, components, _ in found})
-        told: set[str] = set()
-        with system.engine.connect() as connection:
-            for at in range(0, len(runs), _AT_ONCE):
-                asked = {"runs": runs[at : at + _AT_ONCE]}
-                told.update(connection.execute(unread, asked).scalars())
+        told = with_a_message(system, sorted({run for _, (run, _, _), _ in found}))
         return [each for each in found if each[1][0] in told]
 
     return with_something

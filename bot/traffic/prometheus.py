@@ -100,7 +100,8 @@ def _vector(body: Any) -> Vector:
 NOT_SET = "PROMETHEUS_URL is not set"
 """Why no counters can be read."""
 _LOOK_EVERY = 0.5
-_LOOK_FOR_RAMPS_EVERY = 2.0
+_LOOK_FOR_RAMPS_EVERY = 1.0
+"""Seconds between two looks while no ramp has counters: as long as the shortest allowed silence."""
 
 
 class Scraper:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import sqlalchemy as sa
@@ -81,6 +82,27 @@ def test_a_hundred_runs_that_wait_are_one_query_and_those_with_a_message_are_fou
         connection.execute(sa.insert(system.tables.workflow_status), runs)
         connection.execute(sa.insert(system.tables.notifications), messages)
     assert [key for key, _, _ in waiting.snapshot()] == ["run 7::topic", "run 9::topic"]
+
+
+def test_a_message_that_nobody_announced_is_heard_at_the_next_look(system: SystemDatabase) -> None:
+    # Another process sent it, or whoever did was broken off before they could wake the Run.
+    heard = {run: LoopAwareEvent() for run in ("one", "two")}
+    for run, event in heard.items():
+        system.notifications_map.add(f"{run}::topic", event, (run, "topic", None))
+    system._notification_listener_polling_interval_sec = 0.05
+    looking = Thread(target=system._notification_listener_polling)
+    looking.start()
+    try:
+        row = {"workflow_uuid": "one", "status": "PENDING", "priority": 0}
+        message = {"destination_uuid": "one", "topic": "topic", "message": "", "consumed": False}
+        with system.engine.begin() as connection:
+            connection.execute(sa.insert(system.tables.workflow_status), row)
+            connection.execute(sa.insert(system.tables.notifications), message)
+        assert heard["one"].wait(timeout=20)
+        assert not heard["two"].is_set()
+    finally:
+        system._run_background_processes = False
+        looking.join()
 
 
 def test_a_look_reads_an_index_and_no_table(system: SystemDatabase) -> None:
