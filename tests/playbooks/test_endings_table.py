@@ -398,9 +398,10 @@ def test_the_page_for_people_is_current() -> None:
         "# Every ending and every wait",
         "",
         "Written by `tests/playbooks/test_endings_table.py` from the code; "
-        "`PLAYBOOKS_ENDINGS=write` writes it again. What is filled in stands in braces.",
+        "`PLAYBOOKS_ENDINGS=write` writes it again. What is filled in stands in braces; "
+        "the third column quotes the words of the comment that name it.",
         "",
-        "| where | what is said first | the next step | followed by |",
+        "| function | what is said first | the next step | the test that takes it |",
         "|---|---|---|---|",
     ]
     made = factories()
