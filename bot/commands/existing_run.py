@@ -357,22 +357,26 @@ async def set_severity(
     now = await run.now()
 
     async def change(conn: AsyncConnection) -> bool:
-        for incident in open_here:
-            changed = await incidents.set_severity(conn, incident.id, request.severity)
-            await announce(conn, changed, at=now)
+        found = [await incidents.set_severity(conn, i.id, request.severity) for i in open_here]
+        # What ended since it was looked for has said its last word, with the severity it had.
+        if not (changed := [incident for incident in found if incident.is_open]):
+            return False
+        for incident in changed:
+            await announce(conn, incident, at=now)
         await chain.append(
             conn,
             trigger.repository.id,
             "incident.severity",
             actor=trigger.actor.login,
             at=now,
-            incident=open_here[0].id,
+            incident=changed[0].id,
             run=run.id,
             data={"severity": request.severity},
         )
         return True
 
-    await run.write(Step.SET_SEVERITY, bool, change)
+    if not await run.write(Step.SET_SEVERITY, bool, change):
+        return await answer.nothing_here()
     await attempt(
         run,
         Step.CHANGE_SEVERITY_LABEL,

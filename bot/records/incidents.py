@@ -296,13 +296,14 @@ async def count_alerts(conn: AsyncConnection, incident_id: str, count: int) -> I
 
 
 async def set_severity(conn: AsyncConnection, incident_id: str, severity: Severity) -> Incident:
-    """Change how bad an Incident is.
+    """Change how bad an open Incident is; what was said at the end of another one stays true.
 
     Raises:
         UnknownRecord: there is no such Incident.
     """
     now = await _locked(conn, incident_id)
-    return now if now.severity is severity else await _change(conn, now, {"severity": severity})
+    unchanged = now.severity is severity or not now.is_open
+    return now if unchanged else await _change(conn, now, {"severity": severity})
 
 
 async def _new_row(conn: AsyncConnection, opening: Opening) -> dict[str, Any]:

@@ -132,6 +132,15 @@ async def test_a_decision_on_an_old_version_is_refused(conn: AsyncConnection) ->
         )
 
 
+async def test_an_incident_that_is_over_keeps_its_severity(conn: AsyncConnection) -> None:
+    opened, _ = await incidents.open_or_join(conn, opening())
+    for status in (IncidentStatus.MITIGATED, IncidentStatus.RESOLVED):
+        await incidents.move(conn, opened.id, status, at=NOON)
+    kept = await incidents.set_severity(conn, opened.id, Severity.CRITICAL)
+    assert kept == await incidents.find(conn, opened.id)
+    assert kept.severity is opened.severity is not Severity.CRITICAL
+
+
 async def test_references_are_noted_once_and_nothing_is_forgotten(conn: AsyncConnection) -> None:
     opened, _ = await incidents.open_or_join(conn, opening())
     await incidents.refer(conn, opened.id, issue=9, adr="docs/decisions/x.md")
