@@ -76,6 +76,10 @@ class Measured:
     rounds: float
     claims: int
     claims_right: float
+    named: int
+    fresh: float
+    blamed: int
+    blamed_wrongly: int
 
     @classmethod
     def of(cls, endings: Sequence[Ending]) -> Measured:
@@ -83,6 +87,7 @@ class Measured:
         worlds = len(endings)
         right = sum(e.right for e in endings)
         claims = [e for e in endings if e.claimed]
+        named = [e for e in claims if e.fresh]
         return cls(
             right / worlds,
             upper_bound(right, worlds),
@@ -90,6 +95,10 @@ class Measured:
             sum(e.rounds for e in endings) / worlds,
             len(claims),
             sum(e.right for e in claims) / max(1, len(claims)),
+            len(named),
+            sum(e.fresh for e in named) / max(1, len(named)),
+            sum(e.cured for e in named),
+            sum(e.cured and not e.right for e in named),
         )
 
     @property
@@ -444,9 +453,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         history, name = merged(481, 102, chosen.seed), "merges-481"
     print(f"{chosen.trials} trials a cell, seed {chosen.seed}. Accuracy / runs (or rounds).")
-    print("Claims: verdicts at 99% or more, and the share of them that is wrong.\n")
-    print("| cell | bound | method | accuracy | ≤ (95%) | runs | claims | wrong (95%) | aim | s |")
-    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    print(
+        "Claims: verdicts at 99% or more, and the share of them that is wrong. Blamed: those that"
+    )
+    print(
+        "name one commit and that fresh runs of it, its parents and its revert confirm; how many of"
+    )
+    print("these are wrong; and how many fresh runs that took, which `runs` leaves out.\n")
+    print("| cell | bound | method | accuracy | ≤ (95%) | runs | claims | wrong (95%) ", end="")
+    print("| blamed | wrong | fresh | aim | s |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     missed = 0
     untuned = [*strange(), *metrics()]
     TABLE[:] = untuned if chosen.worlds else cells(history, name)
@@ -477,9 +493,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             low, high = got.wrong
             wrong = f"{1 - got.claims_right:.2%} ({low:.2%}-{high:.2%})"
             claims = f"{got.claims} | {wrong}" if got.claims else "0 | "
+            blamed = " |  | "
+            if got.named:
+                blamed = f"{got.blamed / got.named:.0%} of {got.named} | {got.blamed_wrongly} "
+                blamed += f"| {got.fresh:.1f}"
             print(
                 f"| {cell.name} | {cell.bound} | {label} | {got.accuracy:.4f} | {got.upper:.4f} "
-                f"| {cost:.1f} | {claims} | {aim} | {seconds:.0f} |",
+                f"| {cost:.1f} | {claims} | {blamed} | {aim} | {seconds:.0f} |",
                 flush=True,
             )
     return 1 if missed else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -13,6 +13,7 @@ from bot.culprit.metric import MetricSearch
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
 
+from . import fresh
 from .peers import Ending
 from .world import World
 
@@ -35,12 +36,16 @@ def search(
             outcome = world.run(world.graph.number[trial.commit], trial.environment)
             state.record(trial, TrialReport(outcome))
     verdict = state.verdict()
-    return Ending(
+    found = Ending(
         is_right(world, verdict),
         verdict.trials - end_trials,
         verdict.rounds - end_rounds,
         verdict.may_act,
     )
+    if not verdict.may_act or verdict.status is not SearchStatus.CULPRIT:
+        return found
+    check = fresh.check(world, state)
+    return replace(found, fresh=check.runs, confirmed=check.confirmed, cured=check.cured)
 
 
 def is_right(world: World, verdict: Verdict) -> bool:

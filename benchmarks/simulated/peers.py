@@ -16,12 +16,17 @@ class Ending:
     """How one search ended.
 
     `right`: it named the truth (or a class that holds it). `claimed`: it claims 99% or more.
+    `fresh`: runs that checked the one commit it names; 0: nothing was checked. `confirmed`: they
+    show that it is the first that fails. `cured`: and that the bad end passes without it.
     """
 
     right: bool
     runs: int
     rounds: int
     claimed: bool = True
+    fresh: int = 0
+    confirmed: bool = False
+    cured: bool = False
 
 
 def git_bisect(world: World, repeats: int = 1) -> Ending:

@@ -95,9 +95,15 @@ class World:
             return True
         return bool(self.ancestry.of(node)[self.culprit])
 
-    def run(self, node: int, environment: str = "") -> TrialOutcome:
-        """Try a node."""
-        bad, flakes = self.is_bad(node), self.flakes
+    def run_without(self, named: int) -> TrialOutcome:
+        """Try the bad end with a commit reverted on it: only without the last break it is good."""
+        last = self.graph.bad
+        cured = named == self.culprit and not self.before
+        return self.run(last, f"without-{named}-{self.moment}", bad=self.is_bad(last) and not cured)
+
+    def run(self, node: int, environment: str = "", *, bad: bool | None = None) -> TrialOutcome:
+        """Try a node; `bad`, if given, is the truth about it."""
+        bad, flakes = self.is_bad(node) if bad is None else bad, self.flakes
         if self.later is not None and self.change <= node < len(self.graph):
             flakes = self.later
         if self.weather is not None and self._is_stormy(self.weather):

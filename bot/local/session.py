@@ -38,7 +38,7 @@ from bot.local.journal import (
     Writer,
     take_value,
 )
-from bot.local.verification import MOST_PASSES, CheckEnded, CheckPlanned, FreshRun, plan_checks
+from bot.local.verification import CheckEnded, CheckPlanned, FreshRun, plan_checks
 from bot.trials.limits import for_this_machine, remove_folder
 from bot.trials.outcome import CommandNotFoundError
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
@@ -325,9 +325,8 @@ class _Session:
             return
         await self._fresh_runs(checks.left())
         check = VerificationResult.UNDECIDED if checks.hopeless() else checks.judged(search)
-        again = check is VerificationResult.UNDECIDED and checks.passes < MOST_PASSES
-        if again and checks.planned and not checks.hopeless():
-            self._note(checks.planned)
+        if check is VerificationResult.UNDECIDED and (again := checks.again(search)):
+            self._note(again)
             return
         if check is VerificationResult.REFUTED:
             for evidence in checks.evidence():

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport, same_failure
 from bot.culprit.search import Search
-from bot.culprit.verdict import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
+from bot.culprit.verdict import (
+    FreshRunPlan,
+    FreshRunTally,
+    VerificationResult,
+    judge,
+    open_of,
+    plan,
+)
 
-MOST_PASSES = 3
-"""How often the planned runs are made before an undecided check is left at that."""
+MOST_PASSES = 4
+"""How often runs are made before an undecided check is left at that: from the second time on, only
+of what is left open."""
 
-MOST_CHECKS = 12
+MOST_CHECKS = 16
 """How many rounds of fresh runs one bisect makes at most; a signal so mad is left undecided."""
 
 Fingerprint = Annotated[
@@ -33,11 +42,17 @@ class CheckLogLine(BaseModel):
 
 
 class CheckPlanned(CheckLogLine):
-    """These fresh runs were planned, to check `checking`."""
+    """These fresh runs were planned, to check `checking`: of all, or of the commits in `only`."""
 
     checking: str
     parents: tuple[str, ...]
     runs: int
+    only: Annotated[tuple[str, ...], Field(exclude_if=operator.not_)] = ()
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The runs to make, interleaved."""
+        return (self.only or (self.checking, *self.parents)) * self.runs
 
 
 class FreshRun(CheckLogLine):
@@ -59,6 +74,7 @@ class LocalChecks:
     """All checks of one bisect: what was planned, what ran, and how the last one ended."""
 
     planned: CheckPlanned | None = None
+    order: tuple[str, ...] = ()
     runs: list[FreshRun] = field(default_factory=list)
     passes: int = 0
     ending: Ending | None = None
@@ -69,8 +85,9 @@ class LocalChecks:
         """Follow one line of the log."""
         if isinstance(line, CheckPlanned):
             if self.ending is not None or self.planned is None:
-                self.runs, self.passes = [], 0
+                self.order, self.runs, self.passes = (), [], 0
             self.planned, self.ending = line, None
+            self.order += line.order
             self.passes += 1
             self.rounds += 1
         elif isinstance(line, FreshRun):
@@ -81,10 +98,7 @@ class LocalChecks:
 
     def left(self) -> tuple[str, ...]:
         """Return which of the planned runs have not been made, in order."""
-        if self.planned is None:
-            return ()
-        turn = (self.planned.checking, *self.planned.parents)
-        return (turn * self.planned.runs * self.passes)[len(self.runs) :]
+        return self.order[len(self.runs) :]
 
     def hopeless(self) -> bool:
         """Tell whether a commit of the plan cannot be run, so that more runs would not help."""
@@ -99,8 +113,17 @@ class LocalChecks:
         """Say what the fresh runs confirm, by the flake rates the search found."""
         if self.planned is None:
             return VerificationResult.UNDECIDED
-        order = (self.planned.checking, *self.planned.parents) * self.planned.runs
-        wanted = FreshRunPlan(self.planned.checking, self.planned.parents, self.planned.runs, order)
+        return judge(_wanted(self.planned), self._tallies(search), *search.flake_bounds())
+
+    def again(self, search: Search) -> CheckPlanned | None:
+        """Plan what an undecided check runs again; None where it is left at that."""
+        if self.planned is None or self.passes >= MOST_PASSES or self.hopeless():
+            return None
+        left = open_of([_wanted(self.planned)], self._tallies(search), search.flake_bounds())
+        turn = (self.planned.checking, *self.planned.parents)
+        return self.planned.model_copy(update={"only": tuple(s for s in turn if s in left)})
+
+    def _tallies(self, search: Search) -> dict[str, FreshRunTally]:
         tallies: dict[str, FreshRunTally] = {}
         for run in self.runs:
             tally = tallies.get(run.check, FreshRunTally())
@@ -109,7 +132,7 @@ class LocalChecks:
                 tallies[run.check] = FreshRunTally(tally.failed, tally.passed + 1)
             elif run.outcome is TrialOutcome.FAIL and not other:
                 tallies[run.check] = FreshRunTally(tally.failed + 1, tally.passed)
-        return judge(wanted, tallies, *search.flake_bounds())
+        return tallies
 
     def evidence(self) -> list[FreeResult]:
         """Return the fresh runs as evidence, each in a fresh environment."""
@@ -121,6 +144,10 @@ class LocalChecks:
             )
             for number, run in enumerate(self.runs, 1)
         ]
+
+
+def _wanted(planned: CheckPlanned) -> FreshRunPlan:
+    return FreshRunPlan(planned.checking, planned.parents, planned.runs, planned.order)
 
 
 def plan_checks(search: Search, culprit: str, parents: tuple[str, ...]) -> CheckPlanned:

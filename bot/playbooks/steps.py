@@ -531,6 +531,7 @@ class Patch(StrEnum):
     STEPS_TELL_THE_TIME = "steps-tell-the-time"
     BOUND_TO_BASE = "bound-to-base"
     ASKED_STAGES = "asked-stages"
+    ONLY_WHAT_IS_OPEN = "only-what-is-open"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

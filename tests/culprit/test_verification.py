@@ -1,9 +1,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.culprit.selection import next_good
-from bot.culprit.verdict import FreshRunTally, VerificationResult, judge, plan, runs_needed
+from bot.culprit.verdict import (
+    FreshRunTally,
+    VerificationResult,
+    judge,
+    open_of,
+    plan,
+    runs_needed,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +51,43 @@ def test_one_odd_run_among_few_leaves_it_undecided_and_more_runs_decide() -> Non
     assert judge(check, odd, 0.1, 0.1) is VerificationResult.UNDECIDED
     more = {"c": FreshRunTally(failed=5, passed=1), "p": FreshRunTally(passed=6)}
     assert judge(check, more, 0.1, 0.1) is VerificationResult.CONFIRMED
+
+
+def test_only_what_is_not_shown_yet_is_run_again() -> None:
+    check = plan("c", ["p", "q"], 0.2)
+    tallies = {
+        "c": FreshRunTally(failed=4),
+        "p": FreshRunTally(passed=3, failed=1),
+        "q": FreshRunTally(passed=4),
+    }
+    assert judge(check, tallies, 0.2, 0.2) is VerificationResult.UNDECIDED
+    assert open_of([check], tallies, (0.2, 0.2)) == {"p"}
+    tallies["q"] = FreshRunTally(passed=2)
+    assert open_of([check], tallies, (0.2, 0.2)) == {"p", "q"}
+
+
+@pytest.mark.parametrize(
+    "tallies",
+    [
+        {"c": FreshRunTally(failed=3), "p": FreshRunTally(passed=3)},
+        {"c": FreshRunTally(passed=4), "p": FreshRunTally(passed=4)},
+    ],
+)
+def test_of_a_plan_that_is_decided_nothing_is_run_again(tallies: dict[str, FreshRunTally]) -> None:
+    assert open_of([plan("c", ["p"], 0.2)], tallies, (0.2, 0.2)) == set()
+
+
+@given(
+    runs=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=3),
+    rates=st.tuples(st.floats(0.001, 0.49), st.floats(0.001, 0.49)),
+)
+def test_whatever_is_undecided_has_something_to_run_again(
+    runs: list[tuple[int, int]], rates: tuple[float, float]
+) -> None:
+    check = plan("c", ["p", "q"], max(rates))
+    tallies = {sha: FreshRunTally(*each) for sha, each in zip("cpq", runs, strict=True)}
+    undecided = judge(check, tallies, *rates) is VerificationResult.UNDECIDED
+    assert bool(open_of([check], tallies, rates)) is undecided
 
 
 def test_missing_runs_leave_it_undecided() -> None:

@@ -1,5 +1,6 @@
 """`bisect` on a clone, as a person types it: verdicts, exit codes, ends, bad input."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -472,3 +473,24 @@ def test_a_number_needs_a_name_and_a_good_end(
     said = person.bisect(clone.folder, *options, "--", *MEASURES)
     assert said.code == 2
     assert why in said.err
+
+
+def test_fresh_runs_that_contradict_each_other_are_made_again_where_it_is_open(
+    person: Person, clone: Repository
+) -> None:
+    commits = history(clone, 12, broken_from=7)
+    plain = person.bisect(clone.folder, "--good", commits[0], "--json", "--", *WORKS)
+    lines = [json.loads(line) for line in Path(plain.verdict["log"]).read_text().splitlines()]
+    fresh = [line["check"] for line in lines if "check" in line]
+    # The first fresh run of the parent fails by chance.
+    odd = plain.verdict["trials"] - len(fresh) + fresh.index(commits[6]) + 1
+    script = f'case "$PLAYBOOKS_TRIAL" in *check-{odd}*) exit 1;; esac; grep -q good state'
+    said = person.bisect(clone.folder, "--good", commits[0], "--json", "--", "sh", "-c", script)
+    lines = [json.loads(line) for line in Path(said.verdict["log"]).read_text().splitlines()]
+    first, *later = [line for line in lines if "checking" in line]
+    assert "only" not in first
+    assert [line["only"] for line in later] == [[commits[6]]] * len(later) != []
+    assert lines[-1]["checked"] == "confirmed"
+    assert said.verdict["culprit"] == commits[7]
+    again = person.bisect(clone.folder, "--replay", said.verdict["log"], "--json")
+    assert again.out == said.out

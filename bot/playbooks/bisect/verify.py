@@ -11,7 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 from bot.culprit.evidence import TrialOutcome
-from bot.culprit.verdict import FreshRunPlan, FreshRunTally, VerificationResult, judge, plan
+from bot.culprit.verdict import (
+    FreshRunPlan,
+    FreshRunTally,
+    VerificationResult,
+    judge,
+    open_of,
+    plan,
+)
 from bot.git.process import Git
 from bot.git.revert import Clean
 from bot.git.trees import read_blob
@@ -26,7 +33,7 @@ from bot.playbooks.checks.green import CheckTally, Counting, tally
 from bot.playbooks.checks.results import checked
 from bot.playbooks.pull_request.recovery import BranchHead, watch_branch
 from bot.playbooks.run import Run, SignalKind
-from bot.playbooks.steps import Step, WaitPoint
+from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records.documents.reports import FreshRuns, Verification
 from bot.triggers import Actor
 
@@ -70,8 +77,11 @@ class BranchWatch:
         return found.head if green and not self._was_green else None
 
 
-TURNS = 2
-"""How often an undecided plan is run before it stays undecided."""
+TURNS = 4
+"""How often an undecided plan is run before it stays undecided: from the second turn on, only what
+is left open of it."""
+TURNS_OF_ALL = 2
+"""The same where each turn is the whole plan again."""
 PATIENCE = 3
 """Further attempts at each commit where runs say nothing."""
 
@@ -182,12 +192,14 @@ class Verifier:
         boundary = FreshRunPlan(culprit, tuple(parents), fresh.runs, ())
         revert = FreshRunPlan(culprit, (preview,) if preview else (), fresh.runs, ())
         checked = (VerificationResult.UNDECIDED, VerificationResult.UNDECIDED)
-        note = ""
-        for turn in range(1, TURNS + 1):
-            if turn * len(fresh.order) > most:
+        note, order, spent = "", fresh.order, 0
+        only_open = self._run.patched(Patch.ONLY_WHAT_IS_OPEN)
+        for _ in range(TURNS if only_open else TURNS_OF_ALL):
+            spent += len(order)
+            if spent > most:
                 note = f"the budget allows {most} runs"
                 break
-            refused = await self._make(fresh.order)
+            refused = await self._make(order)
             note = refused or ""
             tallies = self._tallies((culprit, *others))
             checked = (judge(boundary, tallies, *bounds), judge(revert, tallies, *bounds))
@@ -197,6 +209,11 @@ class Verifier:
                 or VerificationResult.UNDECIDED not in checked
             ):
                 break
+            if only_open:
+                left = open_of((boundary, revert), tallies, bounds) - self._mute
+                order = tuple(sha for sha in fresh.order if sha in left)
+                if not order:
+                    break
         roles = dict.fromkeys(parents, "parent") | {culprit: "culprit"}
         return Verification(
             boundary=checked[0].value,
@@ -214,6 +231,11 @@ class Verifier:
             ),
             note=note,
         )
+
+    @property
+    def _mute(self) -> set[str]:
+        """What cannot be run again and again: more turns would not decide it."""
+        return {sha for sha, empty in self._empty.items() if empty > PATIENCE}
 
     async def _make(self, order: Sequence[str]) -> str | None:
         """Make the runs in order; in plain words why they could not be made."""

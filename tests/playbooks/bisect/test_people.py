@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from bot.engine.durable_run import DurableRun
+from bot.playbooks.steps import Patch
 from fakegithub.changes import checks
 from tests.playbooks.bisect.bisecting import (
     GOOD_TRIAL,
@@ -73,6 +77,36 @@ async def test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_le
     await shop.says(issue, "/retry")
     [fix] = await shop.eventually(lambda: fixes(shop))
     assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
+
+
+@pytest.mark.parametrize("begun", ["now", "before"])
+async def test_a_fresh_run_that_fails_by_chance_costs_runs_of_that_commit_alone(
+    begun: str, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patched = DurableRun.patched
+    if begun == "before":
+        monkeypatch.setattr(
+            DurableRun,
+            "patched",
+            lambda run, change: change is not Patch.ONLY_WHAT_IS_OPEN and patched(run, change),
+        )
+    # Of the parent (it has no file-4.txt) the first fresh run fails, whose name begins with a v.
+    lied = tmp_path / "lied"
+    by_chance = (
+        'case "${{ inputs.trial_id }}" in *-v[0-9]*) test -e file-4.txt -o ! -e file-3.txt '
+        f"-o -e {lied} || {{ touch {lied}; exit 1; }} ;; esac; test ! -e bug"
+    )
+    past = await history(shop, 6, 4, trial=by_chance)
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
+    fresh = [r for r in dispatched(shop) if "-v" in r.cause.inputs["trial_id"]]
+    runs = Counter(run.cause.inputs["sha"] for run in fresh)
+    culprit, parent = (runs.pop(past.commits[number]) for number in (4, 3))
+    [reverted] = runs.values()
+    assert culprit == reverted
+    assert (parent > culprit) is (begun == "now")
 
 
 @pytest.mark.thorough
