@@ -78,8 +78,8 @@ class Measured:
     claims_right: float
     named: int
     fresh: float
-    blamed: int
-    blamed_wrongly: int
+    confirmed: tuple[int, int]
+    cured: tuple[int, int]
 
     @classmethod
     def of(cls, endings: Sequence[Ending]) -> Measured:
@@ -97,8 +97,8 @@ class Measured:
             sum(e.right for e in claims) / max(1, len(claims)),
             len(named),
             sum(e.fresh for e in named) / max(1, len(named)),
-            sum(e.cured for e in named),
-            sum(e.cured and not e.right for e in named),
+            (sum(e.confirmed for e in named), sum(e.confirmed and not e.right for e in named)),
+            (sum(e.cured for e in named), sum(e.cured and not e.right for e in named)),
         )
 
     @property
@@ -454,15 +454,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         history, name = merged(481, 102, chosen.seed), "merges-481"
     print(f"{chosen.trials} trials a cell, seed {chosen.seed}. Accuracy / runs (or rounds).")
     print(
-        "Claims: verdicts at 99% or more, and the share of them that is wrong. Blamed: those that"
+        "Claims: verdicts at 99% or more, and the share of them that is wrong. Confirmed: of those"
     )
     print(
-        "name one commit and that fresh runs of it, its parents and its revert confirm; how many of"
+        "that name one commit, how many fresh runs of it and its parents confirm, and how many of"
     )
-    print("these are wrong; and how many fresh runs that took, which `runs` leaves out.\n")
+    print("these are wrong; cured: the same, with its revert. `runs` leaves the fresh ones out.\n")
     print("| cell | bound | method | accuracy | ≤ (95%) | runs | claims | wrong (95%) ", end="")
-    print("| blamed | wrong | fresh | aim | s |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("| confirmed | wrong | cured | wrong | fresh | aim | s |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     missed = 0
     untuned = [*strange(), *metrics()]
     TABLE[:] = untuned if chosen.worlds else cells(history, name)
@@ -470,7 +470,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.processes > 1:
         pool = ProcessPoolExecutor(chosen.processes, multiprocessing.get_context("fork"))
     here = Path(__file__).parent
-    code = fingerprint([here.parent / "bot" / "culprit", here / "simulated"])
+    judging = here.parent / "bot" / "culprit"
+    code = fingerprint([judging, here.parent / "bot" / "playbooks" / "bisect", here / "simulated"])
     course = Course(chosen.trials, chosen.seed, pool, KeptResults(chosen.kept, code))
     for number, cell in enumerate(TABLE):
         if chosen.cell and not any(part in cell.name for part in chosen.cell):
@@ -493,13 +494,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             low, high = got.wrong
             wrong = f"{1 - got.claims_right:.2%} ({low:.2%}-{high:.2%})"
             claims = f"{got.claims} | {wrong}" if got.claims else "0 | "
-            blamed = " |  | "
+            checked = " |  |  |  | "
             if got.named:
-                blamed = f"{got.blamed / got.named:.0%} of {got.named} | {got.blamed_wrongly} "
-                blamed += f"| {got.fresh:.1f}"
+                shares = [
+                    f"{n / got.named:.1%} | {wrong}" for n, wrong in (got.confirmed, got.cured)
+                ]
+                checked = f"{' | '.join(shares)} | {got.fresh:.1f}"
             print(
                 f"| {cell.name} | {cell.bound} | {label} | {got.accuracy:.4f} | {got.upper:.4f} "
-                f"| {cost:.1f} | {claims} | {blamed} | {aim} | {seconds:.0f} |",
+                f"| {cost:.1f} | {claims} | {checked} | {aim} | {seconds:.0f} |",
                 flush=True,
             )
     return 1 if missed else 0

@@ -1,4 +1,7 @@
-"""The fresh runs that check a claim, on a simulated world: what the product blames in the end."""
+"""The fresh runs that check a claim, on a simulated world.
+
+As the playbook makes them, but without a budget, and of commits that can be run.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ class Check:
 
 
 def check(world: World, search: Search) -> Check:
-    """Check the commit that a search names, as the playbook does: in turns, until it is decided."""
+    """Check the commit that a search names: in turns, until it is decided."""
     graph, suspect = world.graph, search.verdict().culprit or ""
     node = graph.number[suspect]
     parents = [graph.commits[p] for p in graph.parents[node]] or [graph.goods[0]]

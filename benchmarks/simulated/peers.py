@@ -17,7 +17,8 @@ class Ending:
 
     `right`: it named the truth (or a class that holds it). `claimed`: it claims 99% or more.
     `fresh`: runs that checked the one commit it names; 0: nothing was checked. `confirmed`: they
-    show that it is the first that fails. `cured`: and that the bad end passes without it.
+    show that it is the first that fails: a fix is proposed. `cured`: and that the bad end passes
+    without it: where that is allowed, it is merged.
     """
 
     right: bool

@@ -39,7 +39,7 @@ from bot.triggers import (
     RejectRequest,
     Role,
     RulingRequest,
-    SeverityRequest,
+    Severity,
     Trigger,
     Value,
 )
@@ -347,7 +347,7 @@ async def tell_status(answer: TriggerAnswer, here: CommandContext) -> None:
 
 
 async def set_severity(
-    answer: TriggerAnswer, here: CommandContext, request: SeverityRequest
+    answer: TriggerAnswer, here: CommandContext, severity: Severity, records: AsyncEngine
 ) -> None:
     """Give the open incidents here another severity, in the records and as a label."""
     run, trigger = answer.run, answer.trigger
@@ -357,7 +357,7 @@ async def set_severity(
     now = await run.now()
 
     async def change(conn: AsyncConnection) -> bool:
-        found = [await incidents.set_severity(conn, i.id, request.severity) for i in open_here]
+        found = [await incidents.set_severity(conn, i.id, severity) for i in open_here]
         # What ended since it was looked for has said its last word, with the severity it had.
         if not (changed := [incident for incident in found if incident.is_open]):
             return False
@@ -371,17 +371,24 @@ async def set_severity(
             at=now,
             incident=changed[0].id,
             run=run.id,
-            data={"severity": request.severity},
+            data={"severity": severity},
         )
         return True
 
     if not await run.write(Step.SET_SEVERITY, bool, change):
         return await answer.nothing_here()
+
+    async def relabel(_: bool) -> bool:
+        async with reading(records).connect() as conn:
+            known = [await incidents.find(conn, incident.id) for incident in open_here]
+        given = [i for i in known if i is not None and i.severity is severity]
+        return await _relabel(answer.client, given, f"severity:{severity}")
+
     await attempt(
         run,
         Step.CHANGE_SEVERITY_LABEL,
         bool,
-        lambda _: _relabel(answer.client, open_here, f"severity:{request.severity}"),
+        relabel,
         what="change the severity label",
         otherwise=False,
     )

@@ -374,7 +374,8 @@ class CommandHandler:
     async def severity(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
         """Change how bad the incident here is."""
         here = await self._context.look(answer.run, answer.trigger)
-        await existing_run.set_severity(answer, here, answer.asked(SeverityRequest))
+        wanted = answer.asked(SeverityRequest).severity
+        await existing_run.set_severity(answer, here, wanted, self._context.records)
 
     async def pause(self, answer: TriggerAnswer, _: AdmissionFacts) -> None:
         """Hold self-work or a capability."""

@@ -117,7 +117,8 @@ def judge(
     Each commit's runs are weighed as a likelihood ratio between bad and good at the given flake
     rates. Confirmed: every commit is as expected at 99:1 or better. Refuted: one is the
     contrary at 99:1. Anything else is undecided: run what `open_of` names again. However often that
-    is looked at, chance alone reaches 99:1 in at most 1% of cases (Wald 1945, sequential tests).
+    is looked at, chance alone brings a commit to 99:1 in at most 1% of cases (Wald 1945, sequential
+    tests). Where a bad commit may pass as often as a good one, only agreement counts.
 
     Args:
         check: the plan.
@@ -146,7 +147,8 @@ def open_of(
 ) -> set[str]:
     """Name the commits of undecided plans to run again: those not shown to be as expected.
 
-    To run what is shown already would cost, and could only take it back by chance.
+    To run what is shown already would cost, and could only take it back by chance. The culprit
+    belongs to every plan, so that further runs of it count in those that were decided, too.
 
     Args:
         checks: the plans.
@@ -159,7 +161,8 @@ def open_of(
             continue
         for sha, bad in check.expected:
             tally = tallies.get(sha, FreshRunTally())
-            if tally.runs < check.runs or _in_favour(tally, bad, *bounds) < SHOWN:
+            may_tell = sum(bounds) < 1.0 and _in_favour(tally, bad, *bounds) < SHOWN
+            if tally.runs < check.runs or may_tell:
                 found.add(sha)
     return found
 
@@ -171,7 +174,9 @@ def _in_favour(tally: FreshRunTally, bad: bool, false_fail: float, false_pass: f
 
 
 def _weight(tally: FreshRunTally, false_fail: float, false_pass: float) -> float:
-    """Log-likelihood ratio, bad to good."""
+    """Log-likelihood ratio, bad to good; 0 where a bad commit may pass as often as a good one."""
+    if false_fail + false_pass >= 1.0:
+        return 0.0
     low, high = 1e-4, 1.0 - 1e-4
     ff, fp = (min(max(rate, low), high) for rate in (false_fail, false_pass))
     return tally.failed * (log(1.0 - fp) - log(ff)) + tally.passed * (log(fp) - log(1.0 - ff))

@@ -117,9 +117,13 @@ class LocalChecks:
 
     def again(self, search: Search) -> CheckPlanned | None:
         """Plan what an undecided check runs again; None where it is left at that."""
-        if self.planned is None or self.passes >= MOST_PASSES or self.hopeless():
+        if self.planned is None or self.hopeless():
+            return None
+        if self.passes >= MOST_PASSES or self.rounds >= MOST_CHECKS:
             return None
         left = open_of([_wanted(self.planned)], self._tallies(search), search.flake_bounds())
+        if not left:
+            return None
         turn = (self.planned.checking, *self.planned.parents)
         return self.planned.model_copy(update={"only": tuple(s for s in turn if s in left)})
 

@@ -77,6 +77,15 @@ def test_of_a_plan_that_is_decided_nothing_is_run_again(tallies: dict[str, Fresh
     assert open_of([plan("c", ["p"], 0.2)], tallies, (0.2, 0.2)) == set()
 
 
+def test_where_a_bad_commit_may_pass_as_often_as_a_good_one_only_agreement_counts() -> None:
+    check = plan("c", ["p"], 0.6)
+    agreed = {"c": FreshRunTally(failed=20), "p": FreshRunTally(passed=20)}
+    assert judge(check, agreed, 0.6, 0.6) is VerificationResult.CONFIRMED
+    odd = {"c": FreshRunTally(failed=40), "p": FreshRunTally(passed=39, failed=1)}
+    assert judge(check, odd, 0.6, 0.6) is VerificationResult.UNDECIDED
+    assert open_of([check], odd, (0.6, 0.6)) == set()
+
+
 @given(
     runs=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=3),
     rates=st.tuples(st.floats(0.001, 0.49), st.floats(0.001, 0.49)),

@@ -210,7 +210,8 @@ class Verifier:
             ):
                 break
             if only_open:
-                left = open_of((boundary, revert), tallies, bounds) - self._mute
+                told = [each for each in (boundary, revert) if self._speaks(each)]
+                left = open_of(told, tallies, bounds)
                 order = tuple(sha for sha in fresh.order if sha in left)
                 if not order:
                     break
@@ -232,10 +233,10 @@ class Verifier:
             note=note,
         )
 
-    @property
-    def _mute(self) -> set[str]:
-        """What cannot be run again and again: more turns would not decide it."""
-        return {sha for sha, empty in self._empty.items() if empty > PATIENCE}
+    def _speaks(self, check: FreshRunPlan) -> bool:
+        """Whether more turns can decide a plan: not where a commit of it can never be run."""
+        heard = self._passed.keys() | self._failed.keys()
+        return all(sha in heard or self._empty.get(sha, 0) <= PATIENCE for sha, _ in check.expected)
 
     async def _make(self, order: Sequence[str]) -> str | None:
         """Make the runs in order; in plain words why they could not be made."""

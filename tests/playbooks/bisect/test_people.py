@@ -109,6 +109,24 @@ async def test_a_fresh_run_that_fails_by_chance_costs_runs_of_that_commit_alone(
     assert (parent > culprit) is (begun == "now")
 
 
+async def test_a_revert_that_cannot_be_run_costs_no_runs_of_the_others(shop: Shop) -> None:
+    # The bad end with the culprit reverted has file-6.txt, but no file-4.txt: it does not build.
+    builds = TRIAL.replace("test ! -e broken-build", "test -e file-4.txt -o ! -e file-6.txt")
+    workflow = {".github/workflows/playbooks-trial.yml": builds.replace("COMMAND", GOOD_TRIAL)}
+    past = await history(shop, 6, 4, more={1: workflow})
+    await past.says_ci_on_the_end("failure")
+    await past.bisected()
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    report = json.loads(await committed(shop, fix, "bisect"))
+    assert report["verification"]["boundary"] == "confirmed"
+    assert report["verification"]["revert"] == "undecided"
+    fresh = [r for r in dispatched(shop) if "-v" in r.cause.inputs["trial_id"]]
+    runs = Counter(run.cause.inputs["sha"] for run in fresh)
+    culprit, parent = (runs.pop(past.commits[number]) for number in (4, 3))
+    [reverted] = runs.values()
+    assert culprit == parent < reverted <= parent + 3
+
+
 @pytest.mark.thorough
 async def test_a_bad_end_that_passes_is_nobodys_fault(shop: Shop) -> None:
     past = await history(shop, 10, 0)
