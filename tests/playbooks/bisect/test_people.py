@@ -79,7 +79,7 @@ async def test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_le
     assert fix["title"] == f'Revert {past.commits[4][:7]} "Change 4"'
 
 
-@pytest.mark.parametrize("begun", ["now", "before"])
+@pytest.mark.parametrize("begun", ["now", pytest.param("before", marks=pytest.mark.thorough)])
 async def test_a_fresh_run_that_fails_by_chance_costs_runs_of_that_commit_alone(
     begun: str, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
