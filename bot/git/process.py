@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 _GRACE_SECONDS = 2.0
 _FATAL = 128
+_MORE_TRIES = 3
+"""So often is begun again what packing got in the way of."""
 _PASSED_ON = (
     "PATH",
     "TMPDIR",
@@ -103,6 +105,8 @@ _REMOTE_WORDS = re.compile(
     re.IGNORECASE,
 )
 _FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_VANISHED_WORDS = re.compile(r"unable to create temporary file: No such file or directory")
+"""Packing removed an empty folder of loose objects just as another git was to write there."""
 _CORRUPT_WORDS = re.compile(
     r"object file .* is empty|is corrupt|corrupt loose|corrupt patch|packfile .* cannot be"
     r"|bad tree object|missing (?:blob|tree|commit) object"
@@ -189,7 +193,8 @@ class Git:
         work_tree = (environment or {}).get("GIT_WORK_TREE")
         # Git reads attributes from a work tree only when it runs inside of it.
         prefix += ["-C", work_tree, "-c", "core.bare=false"] if work_tree else ["--bare"]
-        return await _communicate(
+        communicate = functools.partial(
+            _communicate,
             arguments[0],
             [*prefix, *arguments],
             self._environment(secrets, network) | dict(environment or {}),
@@ -201,6 +206,13 @@ class Git:
             network=network,
             secrets=_secret_words(secrets),
         )
+        for _ in range(_MORE_TRIES):
+            try:
+                return await communicate()
+            except GitFailed as failed:
+                if not _VANISHED_WORDS.search(failed.stderr):
+                    raise
+        return await communicate()
 
     def _environment(self, secrets: SecretConfig, network: bool) -> dict[str, str]:
         if self.isolated:

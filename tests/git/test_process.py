@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -183,6 +184,29 @@ def test_last_words_are_kept_short_from_the_end() -> None:
     said = redacted("x" * 10_000 + "the end")
     assert len(said) <= 2001
     assert said.endswith("the end")
+
+
+@pytest.mark.parametrize(("times", "is_done"), [(1, True), (3, True), (4, False)])
+async def test_a_folder_that_packing_took_away_is_written_to_again(
+    git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, is_done: bool
+) -> None:
+    real, tries = shutil.which("git"), tmp_path / "tries"
+    script = f"""#!/bin/sh
+echo x >> {tries}
+test $(wc -l < {tries}) -gt {times} && exec {real} "$@"
+echo 'error: unable to create temporary file: No such file or directory' >&2
+exit 128
+"""
+    (tmp_path / "git").write_text(script)
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    if is_done:
+        said = await git.run("hash-object", "-w", "--stdin", stdin=b"here\n")
+        assert len(said.stdout.strip()) == 40
+    else:
+        with pytest.raises(GitFailed, match="unable to create temporary file"):
+            await git.run("hash-object", "-w", "--stdin", stdin=b"here\n")
+    assert tries.read_text() == "x\n" * min(times + 1, 4)
 
 
 def test_without_git_the_fix_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
