@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.culprit.evidence import TrialOutcome
-from bot.culprit.search import Search
-from bot.culprit.verdict import (
+from bot.culprit.fresh_runs import (
     FreshRunPlan,
     FreshRunTally,
     VerificationResult,
@@ -17,6 +16,7 @@ from bot.culprit.verdict import (
     open_of,
     plan,
 )
+from bot.culprit.search import Search
 from bot.playbooks.bisect.verify import TURNS
 
 from .world import World

@@ -19,9 +19,10 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
+from bot.culprit.fresh_runs import VerificationResult
 from bot.culprit.search import Search
 from bot.culprit.selection import next_good
-from bot.culprit.verdict import SearchStatus, VerificationResult
+from bot.culprit.verdict import SearchStatus
 from bot.git.export import TreeExport
 from bot.git.history import parents_of
 from bot.git.process import Git

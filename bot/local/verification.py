@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport, same_failure
-from bot.culprit.search import Search
-from bot.culprit.verdict import (
+from bot.culprit.fresh_runs import (
     FreshRunPlan,
     FreshRunTally,
     VerificationResult,
@@ -18,6 +17,7 @@ from bot.culprit.verdict import (
     open_of,
     plan,
 )
+from bot.culprit.search import Search
 
 MOST_PASSES = 4
 """How often runs are made before an undecided check is left at that: from the second time on, only

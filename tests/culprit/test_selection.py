@@ -11,7 +11,7 @@ from bot.culprit import graph as ancestry_module
 from bot.culprit.flake_rates import RatePriors
 from bot.culprit.graph import Ancestry, CommitGraph
 from bot.culprit.posterior import Posterior
-from bot.culprit.selection import TELLING, choose
+from bot.culprit.selection import TELLING, choose, next_good
 from tests.culprit.histories import histories, quick
 
 
@@ -136,3 +136,16 @@ def test_many_trials_under_way_stay_affordable() -> None:
     pending = list(range(0, 200, 10))
     chosen = choose(new_posterior(graph), np.ones(201), pending, 4, np.random.default_rng(0))
     assert len(chosen) == 4
+
+
+def test_a_good_end_is_sought_among_green_commits_first_and_then_by_doubling() -> None:
+    history = [f"h{i}" for i in range(20)]
+    assert next_good(history, known_green=["h7", "h3"]) == "h3"
+    assert next_good(history, known_green=["h7", "h3"], tried=["h3"]) == "h7"
+    assert next_good(history, known_green=["h3"], tried=["h3"]) == "h8"
+    assert next_good(history) == "h0"
+    assert next_good(history, tried=["h0"]) == "h2"
+    assert next_good(history, tried=["h0", "h2"]) == "h6"
+    assert next_good(history, tried=["h14"]) == "h19"
+    assert next_good(history, tried=["h19"]) is None
+    assert next_good([]) is None

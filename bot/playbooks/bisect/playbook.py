@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from bot.culprit.verdict import runs_needed
+from bot.culprit.fresh_runs import runs_needed
 from bot.git.history import parents_of
 from bot.git.revert import Clean, Empty, RevertConflict
 from bot.playbooks.bisect import messages as words

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 from bot.culprit.evidence import TrialOutcome
-from bot.culprit.verdict import (
+from bot.culprit.fresh_runs import (
     FreshRunPlan,
     FreshRunTally,
     VerificationResult,

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.culprit.selection import next_good
-from bot.culprit.verdict import (
+from bot.culprit.fresh_runs import (
     FreshRunTally,
     VerificationResult,
     judge,
@@ -107,16 +106,3 @@ def test_missing_runs_leave_it_undecided() -> None:
 def test_a_root_commit_has_no_parent_to_compare_with() -> None:
     check = plan("c", [], 0.1)
     assert judge(check, {"c": FreshRunTally(failed=2)}, 0.1, 0.1) is VerificationResult.CONFIRMED
-
-
-def test_a_good_end_is_sought_among_green_commits_first_and_then_by_doubling() -> None:
-    history = [f"h{i}" for i in range(20)]
-    assert next_good(history, known_green=["h7", "h3"]) == "h3"
-    assert next_good(history, known_green=["h7", "h3"], tried=["h3"]) == "h7"
-    assert next_good(history, known_green=["h3"], tried=["h3"]) == "h8"
-    assert next_good(history) == "h0"
-    assert next_good(history, tried=["h0"]) == "h2"
-    assert next_good(history, tried=["h0", "h2"]) == "h6"
-    assert next_good(history, tried=["h14"]) == "h19"
-    assert next_good(history, tried=["h19"]) is None
-    assert next_good([]) is None
