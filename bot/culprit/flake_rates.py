@@ -58,6 +58,10 @@ def log_otherwise() -> Floats:
     return logs
 
 
+EVENLY = (1.5, 1.5)
+"""Beta(a, b) of a rate that has changed, as searches believed whose logs do not say it."""
+
+
 @dataclass(frozen=True, slots=True)
 class FurtherChanges:
     """How likely it is beforehand that more than one thing changes along the range.
@@ -72,19 +76,34 @@ class FurtherChanges:
             Micco 2017), and what fails in half of all runs is rather flaky than broken.
         broken_before: it had been broken and mended before, beside all else.
         at_limit: false passes at their limit are weighed as such, not as rarer ones.
+        good_rate: Beta(a, b), up to the limit, of a rate of false failures that has changed. It is
+            taken to be near that limit: there a search that was lucky is the most often wrong
+            (a least favourable prior), and where it changed less, results show it anyway.
+        bad_rate: the same of false passes.
     """
 
-    good: float = 0.2
-    bad: float = 0.15
+    good: float = 0.15
+    bad: float = 0.2
     rising: float = 0.8
     onset: float = 10.0
     broken_before: float = 0.06
     at_limit: bool = True
+    good_rate: tuple[float, float] = (4.0, 1.3)
+    bad_rate: tuple[float, float] = (10.0, 1.0)
 
     @classmethod
     def at_first(cls) -> FurtherChanges:
         """What searches believed whose logs do not say it."""
-        return cls(rising=0.5, onset=0.4, broken_before=0.03, at_limit=False)
+        return cls(
+            good=0.2,
+            bad=0.15,
+            rising=0.5,
+            onset=0.4,
+            broken_before=0.03,
+            at_limit=False,
+            good_rate=EVENLY,
+            bad_rate=EVENLY,
+        )
 
 
 HISTORY_CAP = 50.0

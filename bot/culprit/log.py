@@ -21,7 +21,7 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
-from bot.culprit.flake_rates import Beta, FurtherChanges, Mixture, RatePriors
+from bot.culprit.flake_rates import EVENLY, Beta, FurtherChanges, Mixture, RatePriors
 from bot.culprit.graph import CommitGraph
 
 FORMAT = "culprit-search/1"
@@ -248,10 +248,15 @@ def _settings(entry: dict[str, Any]) -> SearchSettings:
             "environments": tuple(entry["environments"]),
             "granularity": Granularity(entry["granularity"]),
             "fingerprint": _set(entry["fingerprint"]),
-            "changes": FurtherChanges(**changes) if changes else FurtherChanges.at_first(),
+            "changes": _changes(changes) if changes else FurtherChanges.at_first(),
             "rates": RatePriors(_mixture(rates["false_fail"]), _mixture(rates["false_pass"])),
         }
     )
+
+
+def _changes(entry: dict[str, Any]) -> FurtherChanges:
+    good, bad = (entry.get(name, EVENLY) for name in ("good_rate", "bad_rate"))
+    return FurtherChanges(**{**entry, "good_rate": tuple(good), "bad_rate": tuple(bad)})
 
 
 def _mixture(entry: dict[str, Any]) -> Mixture:

@@ -51,8 +51,6 @@ else:
 Floats: TypeAlias = "NDArray[np.float64]"
 
 
-CHANGED = (1.5, 1.5)
-"""Beta(a, b) of a rate that has changed: anything up to its limit."""
 MOST_FLAKY = 0.55
 """A good commit of a signal that became flaky fails at most so often."""
 CHANGES_SURELY = 0.8
@@ -182,8 +180,8 @@ class Posterior:
         self._usable = np.ones(self.commits)
         self._runs: list[TimedRun] = []
         self._storms: Storms | None = self._calm_start()
-        self._good_rate = RatesBelieved(self._false_fail, _changed(MOST_FLAKY))
-        self._bad_rate = RatesBelieved(self._false_pass, _changed(RAREST_FAILURE))
+        self._good_rate = RatesBelieved(self._false_fail, _changed(changes.good_rate, MOST_FLAKY))
+        self._bad_rate = RatesBelieved(self._false_pass, _changed(changes.bad_rate, RAREST_FAILURE))
 
     def _calm_start(self) -> Storms:
         return Storms(self._false_fail, self._false_pass)
@@ -675,8 +673,8 @@ def _shrunk(rates: Floats, trust: Floats, probability: Floats, group: NDArray[np
     return shrunk
 
 
-def _changed(limit: float) -> Floats:
-    return Mixture((Beta(1.0, *CHANGED),), limit=limit).on_grid()
+def _changed(shape: tuple[float, float], limit: float) -> Floats:
+    return Mixture((Beta(1.0, *shape),), limit=limit).on_grid()
 
 
 def _quantile(weights: Floats, level: float) -> float:

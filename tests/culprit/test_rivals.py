@@ -16,7 +16,7 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
-from bot.culprit.flake_rates import FurtherChanges, RatePriors, rates
+from bot.culprit.flake_rates import EVENLY, FurtherChanges, RatePriors, rates
 from bot.culprit.graph import CommitGraph
 from bot.culprit.metric import MetricSearch
 from bot.culprit.posterior import BoundaryKind
@@ -174,6 +174,24 @@ def test_a_log_of_before_the_rivals_is_judged_as_it_was() -> None:
     assert again.verdict() == search.verdict()
     assert not again.settings.rivals
     assert again.settings.changes == FurtherChanges.at_first()
+
+
+def test_a_log_that_does_not_say_how_rates_change_is_judged_as_it_was() -> None:
+    graph = CommitGraph.chain([f"c{i}" for i in range(COUNT)], ["good"])
+    then = FurtherChanges(good=0.2, bad=0.15, good_rate=EVENLY, bad_rate=EVENLY)
+    search, rng = Search(graph, SearchSettings(changes=then)), np.random.default_rng(3)
+    while trials := search.next_trials():
+        node = -1 if trials[0].commit == "good" else int(trials[0].commit[1:])
+        failed = (node >= 30) != (rng.random() < 0.1)
+        search.record(trials[0], TrialReport(TrialOutcome.FAIL if failed else TrialOutcome.PASS))
+    header, *events = search.to_log().splitlines(keepends=True)
+    of_then = json.loads(header)
+    for name in ("good_rate", "bad_rate"):
+        del of_then["settings"]["changes"][name]
+    again = Search.from_log("".join([json.dumps(of_then) + "\n", *events]))
+    assert again.settings.changes == then
+    assert again.verdict() == search.verdict()
+    assert Search.from_log(search.to_log()).to_log() == search.to_log()
 
 
 def test_a_signal_that_became_flaky_in_half_of_its_runs_blames_nobody() -> None:
