@@ -76,10 +76,10 @@ class FurtherChanges:
             Micco 2017), and what fails in half of all runs is rather flaky than broken.
         broken_before: it had been broken and mended before, beside all else.
         at_limit: false passes at their limit are weighed as such, not as rarer ones.
-        good_rate: Beta(a, b), up to the limit, of a rate of false failures that has changed. It is
-            taken to be near that limit: there a search that was lucky is the most often wrong
-            (a least favourable prior), and where it changed less, results show it anyway.
-        bad_rate: the same of false passes.
+        good_becomes: Beta(a, b), up to the limit, of the rate of false failures where it changes.
+            It is taken to be near that limit: there a lucky search is wrong most often (a least
+            favourable prior), and where it changes less, results show it anyway.
+        bad_becomes: the same of false passes.
     """
 
     good: float = 0.15
@@ -88,8 +88,8 @@ class FurtherChanges:
     onset: float = 10.0
     broken_before: float = 0.06
     at_limit: bool = True
-    good_rate: tuple[float, float] = (4.0, 1.3)
-    bad_rate: tuple[float, float] = (10.0, 1.0)
+    good_becomes: tuple[float, float] = (4.0, 1.3)
+    bad_becomes: tuple[float, float] = (10.0, 1.0)
 
     @classmethod
     def at_first(cls) -> FurtherChanges:
@@ -101,8 +101,8 @@ class FurtherChanges:
             onset=0.4,
             broken_before=0.03,
             at_limit=False,
-            good_rate=EVENLY,
-            bad_rate=EVENLY,
+            good_becomes=EVENLY,
+            bad_becomes=EVENLY,
         )
 
 

@@ -255,8 +255,8 @@ def _settings(entry: dict[str, Any]) -> SearchSettings:
 
 
 def _changes(entry: dict[str, Any]) -> FurtherChanges:
-    good, bad = (entry.get(name, EVENLY) for name in ("good_rate", "bad_rate"))
-    return FurtherChanges(**{**entry, "good_rate": tuple(good), "bad_rate": tuple(bad)})
+    good, bad = (entry.get(name, EVENLY) for name in ("good_becomes", "bad_becomes"))
+    return FurtherChanges(**{**entry, "good_becomes": tuple(good), "bad_becomes": tuple(bad)})
 
 
 def _mixture(entry: dict[str, Any]) -> Mixture:

@@ -180,8 +180,12 @@ class Posterior:
         self._usable = np.ones(self.commits)
         self._runs: list[TimedRun] = []
         self._storms: Storms | None = self._calm_start()
-        self._good_rate = RatesBelieved(self._false_fail, _changed(changes.good_rate, MOST_FLAKY))
-        self._bad_rate = RatesBelieved(self._false_pass, _changed(changes.bad_rate, RAREST_FAILURE))
+        self._good_rate = RatesBelieved(
+            self._false_fail, _changed(changes.good_becomes, MOST_FLAKY)
+        )
+        self._bad_rate = RatesBelieved(
+            self._false_pass, _changed(changes.bad_becomes, RAREST_FAILURE)
+        )
 
     def _calm_start(self) -> Storms:
         return Storms(self._false_fail, self._false_pass)
