@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, lgamma, log, pi, sqrt
+from math import exp, inf, lgamma, log, pi, sqrt
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bot import LazyModule
@@ -42,8 +42,9 @@ TAILS = 3.0
 _LEVELS = 48
 _SPREADS = (0.04, 2.5, 9)
 """From, to, how many: spreads, as shares of the distance between the outermost usual values."""
-_NOISIER = (0.5, 1.0, 2.0)
-_NOISIER_WEIGHTS = (0.15, 0.6, 0.25)
+_NOISIER = tuple(exp(each / 2.0) for each in range(-3, 4))
+_NOISIER_WEIGHTS = (0.015, 0.083, 0.236, 0.332, 0.236, 0.083, 0.015)
+"""How much noisier than the others one commit's runs are: log-normal, with a sigma of 0.6."""
 Worse = Literal["lower", "higher"]
 
 
