@@ -90,6 +90,7 @@ async def open_bot(
             look_later=LOOK_AGAIN,
             other_bots=timedelta(seconds=0.3),
             reruns_begin=RERUNS_BEGIN,
+            outages=timedelta(seconds=0.1),
         ),
         observers=(looks,),
         hint_every=0.1,

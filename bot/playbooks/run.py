@@ -191,7 +191,8 @@ class Patience:
 
     `look_later` is for a look at what only people elsewhere can change, `other_bots` for another
     bot that may answer to the same `/help`. `reruns_begin` is how long a check that was asked to
-    run again may take to begin: its App may take the request and do nothing.
+    run again may take to begin: its App may take the request and do nothing. `outages` is how long
+    at most until a commit known to be good is tried again, where it may be an outage that fails it.
     """
 
     look_again: timedelta = timedelta(minutes=2)
@@ -199,6 +200,7 @@ class Patience:
     give_up: timedelta = timedelta(days=14)
     reruns_begin: timedelta = timedelta(minutes=5)
     other_bots: timedelta = timedelta(seconds=10)
+    outages: timedelta = timedelta(minutes=3)
 
 
 class NotDone(Value):

@@ -532,6 +532,7 @@ class Patch(StrEnum):
     BOUND_TO_BASE = "bound-to-base"
     ASKED_STAGES = "asked-stages"
     ONLY_WHAT_IS_OPEN = "only-what-is-open"
+    RIVALS_WEIGHED = "rivals-weighed"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -95,7 +95,7 @@ def live(environment: Mapping[str, str], folder: str, conditions: Conditions) ->
         soon = timedelta(seconds=conditions.look_again)
         bot = Bot(
             settings,
-            patience=Patience(look_again=soon, look_later=soon, other_bots=soon),
+            patience=Patience(look_again=soon, look_later=soon, other_bots=soon, outages=soon),
             observers=(KillAtStep(room / "plan", room / "trace"),),
             rhythm=HeartbeatRhythm(
                 beat_every=timedelta(seconds=conditions.beat_every),

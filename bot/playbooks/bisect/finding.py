@@ -12,7 +12,7 @@ from bot.culprit.search import Search
 from bot.culprit.verdict import Verdict
 from bot.records.bisects import Bar
 from bot.records.documents.artifacts import canonical_bytes
-from bot.records.documents.reports import BisectReport, Finding, Suspect
+from bot.records.documents.reports import BisectReport, Finding, NamedBoundary, Suspect
 
 _DIGITS = 6
 _SHOWN = 50
@@ -38,6 +38,10 @@ def finding_of(verdict: Verdict) -> Finding:
         rounds=verdict.rounds,
         p_no_culprit=round(verdict.p_no_culprit, _DIGITS),
         p_before_range=round(verdict.p_before_range, _DIGITS),
+        cause=verdict.cause.value if verdict.cause else None,
+        boundaries=tuple(
+            NamedBoundary(sha=each.sha, kind=each.kind.value) for each in verdict.boundaries
+        ),
     )
 
 
@@ -81,6 +85,12 @@ def with_budget(search: Search, budget: int) -> Search:
     settings["infra_attempts"] += usual.infra_attempts
     settings["infra_cap"] += usual.infra_cap
     return search_of([log.line(entry).rstrip("\n"), *events])
+
+
+def judged_as(search: Search, other: Search) -> Search:
+    """Let a search go on with the settings of another one; all it has learnt stays."""
+    header, events = log_lines(other)[0], log_lines(search)[1:]
+    return search_of([header, *events])
 
 
 def replay(report: bytes) -> bytes:

@@ -15,6 +15,7 @@ from bot.playbooks.incident.phrases import (
     body,
     commands,
     facts,
+    listed,
     offenders_in_words,
     paragraphs,
     passed_over,
@@ -162,6 +163,7 @@ def fix_section(
         f"**{standing.headline}**",
         f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)} "
         f"({finding.confidence:.1%} sure), which this reverts. Incident: #{case.issue}.",
+        *boundaries_in_words(case, finding),
         verification_in_words(verification),
         facts(case),
         body(standing),
@@ -201,12 +203,40 @@ def learnt(case: BisectMessages, finding: Finding, *, reason: bool = True) -> tu
         part
         for part in (
             markdown.text(finding.reason) if reason else "",
+            *boundaries_in_words(case, finding),
             f"With 95% probability it is one of these:\n\n{listed}{rest}" if listed else "",
             f"A result for one of these would tell the most: {splitters}." if splitters else "",
             f"There may be no culprit at all ({finding.p_no_culprit:.1%}), or an older one "
             f"({finding.p_before_range:.1%}).",
         )
         if part
+    )
+
+
+_HAPPENED = {
+    "broken": "broke at",
+    "fixed": "was fixed at",
+    "flaky_from": "became flaky at",
+    "fails_from": "fails more often from",
+}
+
+
+def boundaries_in_words(case: BisectMessages, finding: Finding) -> tuple[str, ...]:
+    """All that happened to the signal along the range, where that is more than one break."""
+    if len(finding.boundaries) < 2 and finding.cause is None:
+        return ()
+    told = [f"{_HAPPENED[each.kind]} {linked(case, each.sha)}" for each in finding.boundaries]
+    if not told:
+        return ()
+    return (f"{case.signal} {listed(told)}.",)
+
+
+def perhaps_an_outage(case: BisectMessages) -> str:
+    """Runs of the good end fail: it waits a while."""
+    return (
+        f"Everything fails by now, {linked(case, case.good)} too, which is taken to be good. "
+        "It may be an outage: I wait a while and try that commit again. If it is really broken "
+        f"there, say so: {markdown.code(f'/bad {case.good[:12]}')}."
     )
 
 

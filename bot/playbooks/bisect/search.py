@@ -34,14 +34,14 @@ from bot.git.history import first_parents
 from bot.github.calls.known_checks import AT_ONCE
 from bot.github.models import KnownCheck
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, CommitRange, read_range
-from bot.playbooks.bisect.finding import finding_of, log_lines, with_budget
+from bot.playbooks.bisect.finding import finding_of, judged_as, log_lines, with_budget
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror, bisects, runs
-from bot.playbooks.bisect.status_messages import outlook
-from bot.playbooks.bisect.trials import Begun, TrialScheduler
+from bot.playbooks.bisect.status_messages import outlook, usual_length
+from bot.playbooks.bisect.trials import TrialScheduler
 from bot.playbooks.incident.own_files import own_files
-from bot.playbooks.run import Run, Signal, SignalKind
-from bot.playbooks.steps import Step, WaitPoint
+from bot.playbooks.run import Patience, Run, Signal, SignalKind
+from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records.documents.reports import Finding, TrialMade
 from bot.trials.outcome import counted, evidence, green
 from bot.triggers import Actor, Value
@@ -140,7 +140,7 @@ class RangeSearch:
         plan: BisectPlan,
         scheduler: TrialScheduler,
         *,
-        look_again: timedelta,
+        patience: Patience,
         since: datetime,
     ) -> None:
         """Prepare.
@@ -151,7 +151,7 @@ class RangeSearch:
             mirror: its commits.
             plan: what is searched.
             scheduler: tries commits.
-            look_again: how long to wait for a delivery before looking anyway.
+            patience: how long to wait.
             since: when the minutes of the budget began.
         """
         self.scheduler = scheduler
@@ -165,12 +165,13 @@ class RangeSearch:
         self._github = github
         self._mirror = mirror
         self._plan = plan
-        self._look_again = look_again
+        self._patience = patience
         self._deadline = since + timedelta(minutes=plan.config.bisect.minutes)
         self._budget = plan.config.bisect.trials if scheduler.is_open else 0
         self._line: _Line | None = None
         self._rejected: list[str] = []
         self._no_room = False
+        self._rests = False
 
     @property
     def graph(self) -> CommitGraph:
@@ -193,6 +194,11 @@ class RangeSearch:
     def waits_for_room(self) -> bool:
         """Whether other bisects of the repository run as many trials as may run at once."""
         return self._no_room
+
+    @property
+    def rests(self) -> bool:
+        """Whether it waits a while, as there may be an outage."""
+        return self._rests
 
     @property
     def trials_left(self) -> int:
@@ -253,7 +259,8 @@ class RangeSearch:
         settings = self._plan.config.bisect
         # With rivals two results of each commit would not do, and those that CI has made are all
         # that there is without a runner.
-        rates = RatePriors.without_rivals()
+        rivals = self.scheduler.is_open and self._run.patched(Patch.RIVALS_WEIGHED)
+        rates = RatePriors() if rivals else RatePriors.without_rivals()
         search = Search(
             graph,
             SearchSettings(
@@ -263,7 +270,8 @@ class RangeSearch:
                 report=min(0.95, settings.confidence),
                 budget=self.trials_left,
                 rates=rates.after(self._history),
-                rivals=False,
+                pauses=rivals,
+                rivals=rivals,
             ),
             weights=self.range.weights,
             trees=self.range.trees,
@@ -355,15 +363,14 @@ class RangeSearch:
         while True:
             if await self._run.now() >= self._deadline and self.scheduler.is_open:
                 return Stopped(why=f"The {settings.minutes} minutes of this search are over.")
-            refused = await self._ask(pending)
-            if refused is not None:
-                why = markdown.text(refused.refused or "")
-                return Stopped(why=why, closed=refused.closed)
+            stopped = await self._ask(pending, tell)
+            if stopped is not None:
+                return stopped
             if self.search.verdict().final or not (pending or self._no_room):
                 return None
             await tell()
             stopped = self._hear(
-                await self._run.wait(self._look_again.total_seconds(), WaitPoint.TRIALS)
+                await self._run.wait(self._patience.look_again.total_seconds(), WaitPoint.TRIALS)
             )
             if stopped is not None:
                 return stopped
@@ -372,8 +379,8 @@ class RangeSearch:
                 report = TrialReport(ended.judgement.outcome, frozenset(names) if names else None)
                 self.search.record(pending.pop(ended.name), report)
 
-    async def _ask(self, pending: dict[str, Trial]) -> Begun | None:
-        """Start what the search asks for; the refusal, where it could not be started."""
+    async def _ask(self, pending: dict[str, Trial], tell: Tell) -> Stopped | None:
+        """Start what the search asks for; why it stops, where nothing could be started."""
         free = self._plan.config.bisect.parallel - len(pending)
         if free <= 0:
             return None
@@ -385,15 +392,40 @@ class RangeSearch:
             known = {"free": free, "verdict": repr(self.search.verdict())}
             log.debug("decided", by=f"{__name__}.next_trials", decision=chosen, inputs=known)
         for place, trial in enumerate(trials):
-            name = self.scheduler.next_name()
-            begun = await self.scheduler.begin(name, trial.commit, trial.purpose.value)
-            if not begun.is_under_way:
+            stopped = await self._rest(trial.pause, tell) or await self._begin(trial, pending)
+            if stopped is not None or self._no_room:
                 for unsent in trials[place:]:
                     self.search.abandon(unsent)
-                self._no_room = begun.no_room
-                return begun if begun.refused is not None else None
+                return stopped
+        return None
+
+    async def _begin(self, trial: Trial, pending: dict[str, Trial]) -> Stopped | None:
+        name = self.scheduler.next_name()
+        begun = await self.scheduler.begin(name, trial.commit, trial.purpose.value)
+        self._no_room = begun.no_room
+        if begun.refused is not None:
+            return Stopped(why=markdown.text(begun.refused), closed=begun.closed)
+        if begun.is_under_way:
             pending[name] = trial
         return None
+
+    async def _rest(self, trials_long: int, tell: Tell) -> Stopped | None:
+        """Let so much time pass, in lengths of a trial: an outage may be over by then."""
+        if not trials_long:
+            return None
+        pause = min(trials_long * usual_length(self.scheduler.table), self._patience.outages)
+        until = min(await self._run.now() + pause, self._deadline)
+        self._rests = True
+        await tell()
+        while (now := await self._run.now()) < until:
+            left = (until - now).total_seconds()
+            stopped = self._hear(await self._run.wait(left, WaitPoint.TRIALS))
+            if stopped is not None:
+                break
+        else:
+            stopped = None
+        self._rests = False
+        return stopped
 
     def _hear(self, signal: Signal | None) -> Stopped | None:
         if signal is None:
@@ -445,6 +477,9 @@ class RangeSearch:
         allowed = settings.trials if self.scheduler.is_open else 0
         self._budget = self._spent + allowed + besides
         self.scheduler.allow_beyond_the_day(allowed + besides)
+        if self.scheduler.is_open and not self.search.settings.rivals:
+            # It began without a runner.
+            self.search = judged_as(self.search, self._new_search(self.graph))
         self.search = with_budget(self.search, self.search.trials + allowed)
 
 

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bot import markdown
-from bot.playbooks.bisect.messages import BisectMessages, learnt, linked, verification_in_words
+from bot.playbooks.bisect.messages import (
+    BisectMessages,
+    boundaries_in_words,
+    learnt,
+    linked,
+    verification_in_words,
+)
 from bot.playbooks.bisect.trials import TrialRow
 from bot.playbooks.incident.phrases import StatusMessage, about, moment
 from bot.records.documents.reports import Finding, Verification
@@ -75,6 +81,11 @@ def checking(left: int, table: Sequence[TrialRow], parallel: int) -> str:
 def _yet(span: timedelta) -> str:
     said = about(span)
     return f"{said[0].upper()}{said[1:]} yet"
+
+
+def usual_length(table: Sequence[TrialRow]) -> timedelta:
+    """How long a trial takes; a minute, where none has said."""
+    return _mean(table) or timedelta(minutes=1)
 
 
 def _mean(table: Sequence[TrialRow]) -> timedelta | None:
@@ -253,15 +264,26 @@ def only_named(
 
 
 def nobody(case: BisectMessages, finding: Finding) -> StatusMessage:
-    """The bad end passes."""
+    """The bad end passes, or fails only now and then."""
+    again = f"If it comes back: {markdown.code(case.to_start_over)}."
+    if finding.cause == "flaky_from":
+        return StatusMessage(
+            state="stopped",
+            headline=f"Done: no commit is to blame; {case.signal} became flaky "
+            f"({finding.confidence:.1%} sure).",
+            details=(
+                *boundaries_in_words(case, finding),
+                "It passes and fails on the same commits, so a revert would prove nothing.",
+            ),
+        )
+    why = "The failure was a flake or came from its environment."
+    if finding.cause == "outage":
+        why = "What failed was an outage, which is over: commits known to be good failed too."
     return StatusMessage(
         state="stopped",
         headline=f"Done: no commit is to blame; the bad end passes {case.signal} "
         f"({finding.confidence:.1%} sure).",
-        details=(
-            "The failure was a flake or came from its environment.",
-            f"If it comes back: {markdown.code(case.to_start_over)}.",
-        ),
+        details=(why, again),
     )
 
 

@@ -114,7 +114,7 @@ class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
             self.parts.mirror,
             self.plan,
             self.scheduler,
-            look_again=self.look_again,
+            patience=self.parts.patience,
             since=since,
         )
         return self.range_search
@@ -146,7 +146,8 @@ class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
 
     def _notes(self, range_search: RangeSearch) -> tuple[str, ...]:
         room = (words.NO_ROOM,) if range_search.waits_for_room else ()
-        return (*range_search.notes, *self.scheduler.notes, *room)
+        rest = (words.perhaps_an_outage(self.case),) if range_search.rests else ()
+        return (*range_search.notes, *self.scheduler.notes, *room, *rest)
 
     async def name_suspects(self, finding: Finding) -> None:
         """Read the first lines of the likeliest suspects' messages."""

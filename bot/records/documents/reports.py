@@ -223,11 +223,18 @@ class Suspect(ReportPart):
     probability: float
 
 
+class NamedBoundary(ReportPart):
+    """Where it broke, was fixed, or lies more or less from."""
+
+    sha: Sha
+    kind: Literal["broken", "fixed", "flaky_from", "fails_from"]
+
+
 class Finding(ReportPart):
     """What the search concludes. Probabilities are rounded to six digits.
 
-    `stopped` says, in words, why a search ended before it was sure: a cap, a person, a workflow
-    that cannot be dispatched.
+    `cause` says what it was where no single commit is to blame; `boundaries` are all that were
+    found, oldest first.
     """
 
     status: Literal[
@@ -244,6 +251,8 @@ class Finding(ReportPart):
     rounds: int
     p_no_culprit: float
     p_before_range: float
+    cause: Literal["drift", "flaky_from", "outage"] | None = None
+    boundaries: tuple[NamedBoundary, ...] = ()
 
 
 class TrialMade(ReportPart):

@@ -255,15 +255,15 @@ def _verifies(run: Any) -> bool:
 @pytest.mark.thorough
 async def test_checking_the_suspect_counts_in_the_budget(shop: Shop) -> None:
     past = await history(shop, 4, 2)
-    await configured(shop, past, "  trials: 9\n")
+    await configured(shop, past, "  trials: 20\n")
     issue, _ = await past.bisected()
     said = await shop.standing(issue, "The check of the suspect takes")
     assert "Comment `/retry`" in said
     spent = len(dispatched(shop))
-    assert spent <= 9
+    assert spent <= 20
     assert not any(_verifies(run) for run in dispatched(shop))
     await shop.says(issue, "/retry")
     [fix] = await shop.eventually(lambda: fixes(shop))
     report = json.loads(await committed(shop, fix, "bisect"))
     made = sum(each["passed"] + each["failed"] for each in report["verification"]["runs"])
-    assert made > 9 - spent
+    assert made > 20 - spent
