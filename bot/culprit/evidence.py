@@ -139,11 +139,13 @@ class TrialReport:
         fingerprint: the names of the tests that failed, if known. A failure with none of the
             incident's failing tests is another failure and counts as untestable.
         environment: where it really ran, when that is not where it was meant to.
+        value: the number that it reported, where a search compares numbers.
     """
 
     outcome: TrialOutcome
     fingerprint: frozenset[str] | None = None
     environment: str | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

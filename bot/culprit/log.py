@@ -6,9 +6,9 @@ The first line is the header: settings, prior, commits. Each further line is one
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 from bot.culprit.evidence import (
     FreeResult,
@@ -95,13 +95,22 @@ def line(entry: Mapping[str, Any]) -> str:
 
 def header(search: Logged) -> dict[str, Any]:
     """Make the first line's entry."""
-    graph = search.graph
     settings = asdict(search.settings)
     settings["seed"] = str(search.settings.seed)
     settings["fingerprint"] = _names(search.settings.fingerprint)
     return {
         "format": FORMAT,
         "settings": settings,
+        **range_entries(search.graph),
+        "weights": search.weights,
+        "trees": search.trees,
+        "costs": search.costs,
+    }
+
+
+def range_entries(graph: CommitGraph) -> dict[str, Any]:
+    """Make the entries of a header that say which commits are searched."""
+    return {
         "commits": [
             [sha, list(parents), first]
             for sha, parents, first in zip(
@@ -109,9 +118,6 @@ def header(search: Logged) -> dict[str, Any]:
             )
         ],
         "goods": list(graph.goods),
-        "weights": search.weights,
-        "trees": search.trees,
-        "costs": search.costs,
     }
 
 
@@ -155,36 +161,95 @@ def read(text: str) -> SearchLog:
     Raises:
         LogError: a line is not what it should be.
     """
+    head, events = parse(text, FORMAT, _head, _event)
+    return replace(head, events=events)
+
+
+Head = TypeVar("Head")
+Entry = TypeVar("Entry")
+
+
+def parse(
+    text: str,
+    expected: str,
+    read_head: Callable[[dict[str, Any]], Head],
+    read_event: Callable[[dict[str, Any]], Entry],
+) -> tuple[Head, tuple[Entry, ...]]:
+    """Read the lines of a log. A last line without its newline was cut off and is ignored.
+
+    Args:
+        text: the log.
+        expected: its format.
+        read_head: reads the first line's entry.
+        read_event: reads that of any other.
+
+    Raises:
+        LogError: a line is not what it should be.
+    """
     lines = text.split("\n")[:-1]
-    if not lines:
-        raise LogError("The log is empty.")
+    if format_of(text) != expected:
+        raise LogError(f"This is not a {expected} log.")
     number = 1
     try:
-        head = json.loads(lines[0])
-        if head.get("format") != FORMAT:
-            raise LogError(f"This is not a {FORMAT} log.")
-        graph = CommitGraph(
-            commits=tuple(c[0] for c in head["commits"]),
-            parents=tuple(tuple(c[1]) for c in head["commits"]),
-            first_parents=tuple(c[2] for c in head["commits"]),
-            goods=tuple(head["goods"]),
-        )
-        settings = _settings(head["settings"])
+        head = read_head(json.loads(lines[0]))
         events = []
         for number, text_line in enumerate(lines[1:], 2):  # noqa: B007 (for the message)
-            events.append(_event(json.loads(text_line)))
-        return SearchLog(
-            graph,
-            settings,
-            None if head["weights"] is None else tuple(head["weights"]),
-            dict(head["trees"]),
-            None if head["costs"] is None else tuple(head["costs"]),
-            tuple(events),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        if isinstance(error, LogError):
-            raise
+            events.append(read_event(json.loads(text_line)))
+    except _UNREADABLE as error:
         raise LogError(f"Line {number} of the log cannot be read: {error}") from error
+    return head, tuple(events)
+
+
+def format_of(text: str) -> str:
+    """Say of which kind of search this is the log, by its first line: such as `FORMAT`.
+
+    Raises:
+        LogError: it is the log of none.
+    """
+    first, newline, _ = text.partition("\n")
+    if not newline:
+        raise LogError("The log is empty.")
+    try:
+        head = json.loads(first)
+    except _UNREADABLE as error:
+        raise LogError(f"Line 1 of the log cannot be read: {error}") from error
+    found = head.get("format") if isinstance(head, dict) else None
+    if not isinstance(found, str):
+        raise LogError("Line 1 of the log does not say which kind of search it is of.")
+    return found
+
+
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
+
+
+def read_range(head: Mapping[str, Any]) -> CommitGraph:
+    """Read the commits that are searched from a header.
+
+    Raises:
+        ValueError: there is none, or one stands before one of its parents.
+    """
+    if not head["commits"]:
+        raise ValueError("there is no commit to search")
+    for number, (_, parents, first) in enumerate(head["commits"]):
+        if not all(0 <= parent < number for parent in parents) or not -1 <= first < number:
+            raise ValueError(f"commit {number} stands before one of its parents")
+    return CommitGraph(
+        commits=tuple(c[0] for c in head["commits"]),
+        parents=tuple(tuple(c[1]) for c in head["commits"]),
+        first_parents=tuple(c[2] for c in head["commits"]),
+        goods=tuple(head["goods"]),
+    )
+
+
+def _head(entry: dict[str, Any]) -> SearchLog:
+    return SearchLog(
+        read_range(entry),
+        _settings(entry["settings"]),
+        None if entry["weights"] is None else tuple(entry["weights"]),
+        dict(entry["trees"]),
+        None if entry["costs"] is None else tuple(entry["costs"]),
+        (),
+    )
 
 
 def _event(entry: dict[str, Any]) -> Event:
@@ -219,7 +284,7 @@ def _event(entry: dict[str, Any]) -> Event:
             entry["tree"],
             entry["selected"],
         )
-    raise LogError(f"Unknown event {kind!r}.")
+    raise ValueError(f"unknown event {kind!r}")
 
 
 def _report(report: TrialReport) -> dict[str, Any]:

@@ -11,13 +11,17 @@ Rival hypotheses: no change at all, and a drift along the range or a good part o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, lgamma, log, pi, sqrt
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from math import exp, inf, lgamma, log, nan, pi, sqrt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bot import LazyModule
+from bot.culprit import metric_log
 from bot.culprit.graph import Ancestry, CommitGraph, indistinguishable, masses
+from bot.culprit.log import LogError
+from bot.culprit.metric_log import Worse
 from bot.culprit.posterior import BoundaryKind
 from bot.culprit.verdict import Boundary, Candidate, SearchStatus, Verdict, VerdictCause, cautious
 
@@ -45,7 +49,12 @@ _SPREADS = (0.04, 2.5, 9)
 _NOISIER = tuple(exp(each / 2.0) for each in range(-3, 4))
 _NOISIER_WEIGHTS = (0.015, 0.083, 0.236, 0.332, 0.236, 0.083, 0.015)
 """How much noisier than the others one commit's runs are: log-normal, with a sigma of 0.6."""
-Worse = Literal["lower", "higher"]
+_OUTLIERS = 0.1
+"""At most so many values are taken for outliers."""
+MISSES = 3
+"""A commit whose runs gave no number so often in a row cannot be measured."""
+_ALL_BUT_SURELY = 1.645
+"""Standard deviations that a normal value exceeds in 5% of cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,8 @@ class MetricVerdict:
     """What is concluded of a metric.
 
     Attributes:
-        status: `SEARCHING`, `CULPRIT`, `NO_CULPRIT` (too little changed, or it drifts), `BUDGET`.
+        status: `SEARCHING`, `CULPRIT`, `CLASS`, `NO_CULPRIT` (too little changed, or it drifts),
+            `BUDGET`, `INFRA` (an end gives no number).
         culprit: the commit, if `CULPRIT`.
         candidates: the 95% credible set, likeliest first.
         confidence: probability of what `status` says.
@@ -92,7 +102,7 @@ def as_verdict(found: MetricVerdict, confidence: float, rounds: int) -> Verdict:
         confidence: from which probability on one may act.
         rounds: how often runs were asked for.
     """
-    over = found.status not in {SearchStatus.SEARCHING, SearchStatus.BUDGET}
+    over = found.status not in {SearchStatus.SEARCHING, SearchStatus.BUDGET, SearchStatus.INFRA}
     sure = over and found.confidence >= confidence
     return Verdict(
         status=found.status,
@@ -129,7 +139,7 @@ class _Posterior:
 
 
 class MetricSearch:
-    """The state of one search for a metric's drop. Same shape as `Search`, but for values."""
+    """The state of one search for a metric's change. Same shape as `Search`, but for values."""
 
     def __init__(
         self,
@@ -139,25 +149,36 @@ class MetricSearch:
         budget: int = 150,
         weights: Sequence[float] | None = None,
         worse: Worse | None = None,
+        metric: str = "",
+        misses: int | None = None,
     ) -> None:
         """Start a search.
 
         Args:
             graph: the range, with at least one good end.
             confidence: probability at which to stop.
-            budget: at most so many runs.
+            budget: at most so many runs. Those without a number count only with `misses`.
             weights: prior weight of each commit; equal if not given.
             worse: which direction is a regression; None: any change is.
+            metric: its name. For the log only.
+            misses: skip a commit whose runs gave no number so often in a row, best `MISSES`; an
+                end that is skipped ends the search. None: such runs are only forgotten, and
+                whoever runs them says when it is enough.
 
         Raises:
-            ValueError: the graph has no good end to compare with.
+            ValueError: the graph has no good end to compare with, or `misses` is below 1.
         """
         if not graph.goods:
             raise ValueError("A metric needs a good end to compare with.")
+        if misses is not None and misses < 1:
+            raise ValueError("A commit can only be skipped after a run.")
         self.graph = graph
         self.confidence = confidence
         self.budget = budget
+        self.weights = None if weights is None else tuple(float(each) for each in weights)
         self.worse = worse
+        self.metric = metric
+        self.misses = misses
         self._ancestry = Ancestry(graph)
         prior = np.ones(len(graph)) if weights is None else np.asarray(weights, np.float64)
         self._prior = prior / prior.sum()
@@ -165,8 +186,12 @@ class MetricSearch:
         self._pending: list[int] = []
         self._known: _Posterior | None = None
         self._skipped: set[int] = set()
+        self._without: Counter[int] = Counter()
+        self._missed = 0
+        self._rounds = 0
         self._grid = (inf, inf)
         self._seen: Floats = np.zeros(0)
+        self._events: list[dict[str, Any]] = []
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -175,7 +200,7 @@ class MetricSearch:
 
     def next_runs(self, count: int = 1) -> tuple[str, ...]:
         """Ask for up to `count` runs, SHAs in order; empty once there is a verdict."""
-        count = min(count, self.budget - len(self._values) - len(self._pending))
+        count = min(count, self.budget - self._used - len(self._pending))
         if count < 1 or self.verdict().final:
             return ()
         chosen: list[int] = []
@@ -184,11 +209,16 @@ class MetricSearch:
             if node is None:
                 break
             chosen.append(node)
-        self._pending += chosen
-        return tuple(self._sha(n) for n in chosen)
+        commits = tuple(self._sha(n) for n in chosen)
+        if commits:
+            self._ask(commits)
+        return commits
 
     def record(self, commit: str, value: float) -> None:
-        """Learn a value. A run that gave none is recorded as not a number: it is only forgotten.
+        """Learn a value. A run that gave none is recorded as not a number.
+
+        Such a run is forgotten, but for one thing: with `misses` (see `__init__`) a commit is
+        skipped once so many in a row gave none.
 
         Raises:
             KeyError: the commit is neither in the range nor its first good end.
@@ -197,14 +227,134 @@ class MetricSearch:
         if node in self._pending:
             self._pending.remove(node)
         if np.isfinite(value):
-            self._values.append((node, value))
+            self._events.append(metric_log.recorded(commit, float(value)))
+            self._values.append((node, float(value)))
+            self._without[node] = 0
             self._known = None
+            return
+        self._events.append(metric_log.recorded(commit, None))
+        self._missed += 1
+        self._without[node] += 1
+        if self.misses is not None and self._without[node] >= self.misses:
+            self._leave_out(node)
+
+    def abandon(self, commit: str) -> None:
+        """Forget one pending run that will never answer (cancelled, or lost in a crash).
+
+        Raises:
+            KeyError: no run of this commit is pending.
+        """
+        node = self._node(commit)
+        if node not in self._pending:
+            raise KeyError(commit)
+        self._pending.remove(node)
+        self._events.append(metric_log.abandoned(commit))
 
     def skip(self, commit: str) -> None:
         """Never ask for a commit again: it cannot be measured."""
         node = self._node(commit)
-        self._skipped.add(node)
-        self._pending = [each for each in self._pending if each != node]
+        self._events.append(metric_log.skipped(commit))
+        self._leave_out(node)
+
+    def to_log(self) -> str:
+        """Write everything as JSON lines: the same search gives the same bytes."""
+        return metric_log.write(self, self._events)
+
+    @classmethod
+    def from_log(cls, text: str) -> MetricSearch:
+        """Rebuild a search from its log; runs without an answer are pending again.
+
+        A last line cut off in the middle, as a killed process leaves it, is ignored.
+
+        Raises:
+            log.LogError: the text is no log of a search for a metric's change.
+        """
+        read = metric_log.read(text)
+        number = 1
+        try:
+            search = cls(
+                read.graph,
+                confidence=read.confidence,
+                budget=read.budget,
+                weights=read.weights,
+                worse=read.worse,
+                metric=read.metric,
+                misses=read.misses,
+            )
+            for number, event in enumerate(read.events, 2):  # noqa: B007 (for the message)
+                search._apply(event)
+        except (KeyError, ValueError) as error:
+            raise LogError(f"Line {number} of the log cannot be followed: {error}") from error
+        return search
+
+    def probabilities(self) -> tuple[Candidate, ...]:
+        """Give each commit's probability of being the culprit, oldest first, for display.
+
+        Until the ends are measured, those are what was believed beforehand.
+        """
+        probability = self.probability() if self._is_judged else self._prior
+        return tuple(
+            Candidate(sha, float(each))
+            for sha, each in zip(self.graph.commits, probability, strict=True)
+        )
+
+    @property
+    def trials(self) -> int:
+        """Runs that ended: the values seen, and the runs that gave none."""
+        return len(self._values) + self._missed
+
+    @property
+    def rounds(self) -> int:
+        """How often runs were asked for."""
+        return self._rounds
+
+    def level(self) -> float | None:
+        """The number that parts good values from bad ones, in the metric's own unit.
+
+        It is halfway between the median of all values before the likeliest culprit and the median
+        of those from it on; `bad_side` says on which side of it the bad ones lie. None until both
+        ends are measured, and where the medians are the same or it changed for the better.
+        """
+        if self.bad_side() is None:
+            return None
+        before, after = self._sides()
+        return (_median(before) + _median(after)) / 2
+
+    def bad_side(self) -> Worse | None:
+        """On which side of `level` bad values lie; None where there is no level."""
+        before, after = self._sides()
+        if not self._is_judged or not len(before) or not len(after):
+            return None
+        good, bad = _median(before), _median(after)
+        side: Worse | None = "lower" if bad < good else "higher" if bad > good else None
+        return side if self.worse in (None, side) else None
+
+    def is_bad(self, value: float) -> bool:
+        """Tell whether a value lies on the bad side of `level`; on it, it is good.
+
+        Raises:
+            ValueError: there is no level.
+        """
+        level = self.level()
+        if level is None:
+            raise ValueError("Nothing parts good values from bad ones.")
+        return value < level if self.bad_side() == "lower" else value > level
+
+    def wrong_side(self) -> tuple[float, float]:
+        """Bound from above how often a value lies on the wrong side of `level`.
+
+        Two shares between 0 and 1: of the values of good commits those on its bad side, and of the
+        values of bad commits those on its good side, each as large as it may well be: the upper
+        end of Wilson's interval (Wilson 1927), which is exceeded in 5% of cases. Where fresh runs
+        are compared with the level, those are the rates of false failures and of false passes that
+        `fresh_runs` asks for. Both are 1 where there is no level.
+        """
+        if self.level() is None:
+            return 1.0, 1.0
+        before, after = self._sides()
+        false_fail = sum(map(self.is_bad, before.tolist()))
+        false_pass = sum(not self.is_bad(each) for each in after.tolist())
+        return _at_most(false_fail, len(before)), _at_most(false_pass, len(after))
 
     def probability(self) -> Floats:
         """Give the probability of each commit."""
@@ -212,8 +362,12 @@ class MetricSearch:
 
     def verdict(self) -> MetricVerdict:
         """Say what is concluded, or how things stand."""
-        spent = len(self._values) >= self.budget
-        if min(self._runs_of(self.graph.bad), self._runs_of(len(self.graph))) < END_RUNS:
+        spent = self._used >= self.budget
+        if not self._is_judged:
+            if lost := self._lost_end():
+                return self._say(
+                    SearchStatus.INFRA, f"The {lost} end gives no number.", self._prior
+                )
             if spent:
                 return self._say(SearchStatus.BUDGET, "The budget is spent.", self._prior)
             return self._say(SearchStatus.SEARCHING, "The ends are being measured.", self._prior)
@@ -225,7 +379,7 @@ class MetricSearch:
                 "too little to pin on a commit."
             )
             return self._say(SearchStatus.NO_CULPRIT, why, commits, 1.0 - float(commits.max()))
-        classes = masses(indistinguishable(self._ancestry, self._skipped), commits)
+        classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
         if cautious(float(classes.max())) >= self.confidence:
             if self._is_worse(commits):
                 return self._guilty(commits, cautious(float(classes.max())))
@@ -241,11 +395,14 @@ class MetricSearch:
             return self._say(SearchStatus.NO_CULPRIT, why, commits, cautious(found.unchanged))
         if spent:
             return self._say(SearchStatus.BUDGET, "The budget is spent.", commits)
+        if len(self._untestable()) == len(self.graph):
+            why = "No commit is left that can be measured."
+            return self._say(SearchStatus.BUDGET, why, commits)
         return self._say(SearchStatus.SEARCHING, "Still searching.", commits)
 
     def _guilty(self, probability: Floats, confidence: float) -> MetricVerdict:
         """Name the commit, or all that cannot be told apart."""
-        labels = indistinguishable(self._ancestry, self._skipped)
+        labels = indistinguishable(self._ancestry, self._untestable())
         members = np.where(labels == labels[int(probability.argmax())], probability, 0.0)
         if np.count_nonzero(members) == 1:
             why = "It changed at this commit."
@@ -253,13 +410,68 @@ class MetricSearch:
         why = "It changed at one of these commits; none that can be measured tells them apart."
         return self._say(SearchStatus.CLASS, why, members, confidence)
 
+    def _ask(self, commits: Sequence[str]) -> None:
+        self._pending += [self._node(each) for each in commits]
+        self._rounds += 1
+        self._events.append(metric_log.asked(commits))
+
+    def _apply(self, event: metric_log.MetricEvent) -> None:
+        """Do again what the log says was done; choices are taken from it, not made again."""
+        if isinstance(event, metric_log.RunsAsked):
+            self._ask(event.commits)
+        elif isinstance(event, metric_log.RunRecorded):
+            self.record(event.commit, nan if event.value is None else event.value)
+        elif isinstance(event, metric_log.RunAbandoned):
+            self.abandon(event.commit)
+        else:
+            self.skip(event.commit)
+
+    def _leave_out(self, node: int) -> None:
+        self._skipped.add(node)
+        self._pending = [each for each in self._pending if each != node]
+
+    def _untestable(self) -> set[int]:
+        """The commits of the range that were skipped."""
+        return self._skipped - {len(self.graph)}
+
+    @property
+    def _used(self) -> int:
+        """How much of the budget was used."""
+        return len(self._values) if self.misses is None else self.trials
+
+    @property
+    def _are_ends_measured(self) -> bool:
+        return min(self._runs_of(self.graph.bad), self._runs_of(len(self.graph))) >= END_RUNS
+
+    @property
+    def _has_enough(self) -> bool:
+        """Whether values that exist already may do, though neither end was run again and again."""
+        return len({node for node, _ in self._values}) >= 2 * END_RUNS
+
+    @property
+    def _is_judged(self) -> bool:
+        """Whether there is any posterior."""
+        return self._are_ends_measured or (self._used >= self.budget and self._has_enough)
+
+    def _lost_end(self) -> str | None:
+        """Say which end was skipped before it was measured, where that ends the search."""
+        if self.misses is None:
+            return None
+        ends = (("bad", self.graph.bad), ("good", len(self.graph)))
+        lost = [n for n, e in ends if e in self._skipped and self._runs_of(e) < END_RUNS]
+        return lost[0] if lost else None
+
     def _next(self, pending: list[int]) -> int | None:
         good = len(self.graph)
-        ends = [(self._runs_of(e) + pending.count(e), e) for e in (self.graph.bad, good)]
-        fewest, end = min(ends, key=lambda pair: (pair[0], -pair[1]))
+        ends = [
+            (self._runs_of(e) + pending.count(e), e)
+            for e in (self.graph.bad, good)
+            if self.misses is None or e not in self._skipped
+        ]
+        fewest, end = min(ends, key=lambda pair: (pair[0], -pair[1]), default=(inf, good))
         if fewest < self._ends_wanted():
             return end
-        if min(self._runs_of(self.graph.bad), self._runs_of(good)) < END_RUNS:
+        if not self._are_ends_measured:
             return None
         # A value tells most where bad and good are equally likely. Of several at once, the j-th
         # looks where the chance is another; and no commit is run twice in a row, as values close
@@ -272,6 +484,8 @@ class MetricSearch:
         aim = aims[len(inside) % len(aims)]
         order = np.argsort(np.abs(bad - aim), kind="stable")
         order = order[~np.isin(order, list(self._skipped))][:6]
+        if not len(order):
+            return None
         last = {*pending, *(node for node, _ in self._values[-1:])}
         return next((int(node) for node in order if node not in last), int(order[0]))
 
@@ -339,6 +553,10 @@ class MetricSearch:
         middle = _median(values)
         usual = _median(np.abs(values - middle))
         near = values[np.abs(values - middle) <= 6.0 * usual] if usual else values
+        if len(near) < len(values) * (1.0 - _OUTLIERS):
+            # Far more than outliers would be: most were measured on one side of a large step.
+            low, high = np.quantile(values, [_OUTLIERS / 2, 1.0 - _OUTLIERS / 2])
+            near = values[(low <= values) & (values <= high)]
         return float(near.min()), float(near.max())
 
     def _worth(self, values: Floats) -> float:
@@ -372,14 +590,10 @@ class MetricSearch:
 
         Medians and median deviations, so that outliers move none of them.
         """
-        best = int(probability.argmax())
-        bad = np.array(
-            [n < len(self.graph) and self._ancestry.of(n)[best] for n, _ in self._values], np.bool_
-        )
-        values = np.array([v for _, v in self._values])
-        if not bad.any() or bad.all():
-            return 0.0, (0.0, 0.0), float(values.std())
-        after, before = values[bad], values[~bad]
+        before, after = self._parted(int(probability.argmax()))
+        values = [*before, *after]
+        if not len(before) or not len(after):
+            return 0.0, (0.0, 0.0), float(np.std(values))
         spread_after, spread_before = _deviation(after), _deviation(before)
         effect = _median(after) - _median(before)
         # A median's error is that of a mean times sqrt(pi / 2).
@@ -387,18 +601,35 @@ class MetricSearch:
         spread = sqrt((spread_after**2 * len(after) + spread_before**2 * len(before)) / len(values))
         return effect, (effect - 1.96 * error, effect + 1.96 * error), spread
 
+    def _sides(self) -> tuple[Floats, Floats]:
+        """The values before the likeliest culprit, and those from it on."""
+        if not self._are_ends_measured:
+            return np.zeros(0), np.zeros(0)
+        return self._parted(int(self.probability().argmax()))
+
+    def _parted(self, culprit: int) -> tuple[Floats, Floats]:
+        """The values of commits without the culprit, and of those that have it."""
+        bad = np.array(
+            [n < len(self.graph) and self._ancestry.of(n)[culprit] for n, _ in self._values],
+            np.bool_,
+        )
+        values = np.array([v for _, v in self._values])
+        return values[~bad], values[bad]
+
     def _runs_of(self, node: int) -> int:
         return sum(n == node for n, _ in self._values)
 
     def _ends_wanted(self) -> int:
         """Runs wanted at each end: more where the effect looks small but may not be."""
-        if min(self._runs_of(self.graph.bad), self._runs_of(len(self.graph))) < END_RUNS:
+        if not self._are_ends_measured:
             return END_RUNS
         difference, _ = self._between_ends()
         return MORE_END_RUNS if difference < TOO_SMALL + 0.5 else END_RUNS
 
     def _surely_small(self) -> bool:
         """Whether the difference of the ends is below `TOO_SMALL`, all but surely."""
+        if not self._are_ends_measured:
+            return False
         difference, error = self._between_ends()
         longer = min(self._runs_of(self.graph.bad), self._runs_of(len(self.graph)))
         return difference + (1.3 if longer >= MORE_END_RUNS else 2.0) * error < TOO_SMALL
@@ -492,6 +723,13 @@ def _median(values: Floats) -> float:
     if len(ordered) % 2:
         return float(ordered[half])
     return float((ordered[half - 1] + ordered[half]) / 2)
+
+
+def _at_most(count: int, of: int) -> float:
+    """The upper end of Wilson's interval for a share, which is exceeded in 5% of cases."""
+    share, square = count / of, _ALL_BUT_SURELY**2 / of
+    root = sqrt(share * (1.0 - share) * square + square**2 / 4.0)
+    return min(1.0, (share + square / 2.0 + root) / (1.0 + square))
 
 
 def _deviation(values: Floats) -> float:

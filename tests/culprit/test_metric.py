@@ -84,3 +84,13 @@ def test_a_merge_history_is_searched_too() -> None:
 def test_a_good_end_is_required() -> None:
     with pytest.raises(ValueError, match="good end"):
         MetricSearch(CommitGraph.chain(["a"]))
+
+
+def test_values_that_lie_mostly_on_one_side_of_a_large_step_are_no_outliers() -> None:
+    names = [f"c{i}" for i in range(40)]
+    for culprit in (4, 12, 35):
+        search = MetricSearch(CommitGraph.chain(names, ["good"]), budget=41, misses=3)
+        rng = np.random.default_rng(culprit)
+        for number, name in enumerate(["good", *names], -1):
+            search.record(name, float(rng.normal(90.0 - 30.0 * (number >= culprit))))
+        assert search.verdict().culprit == f"c{culprit}"
