@@ -262,14 +262,20 @@ class DemoGitHub:
         conclusion: str | None,
         *,
         suite: CheckSuite | None = None,
+        output: Mapping[str, Any] | None = None,
     ) -> FakeCheckRun:
         """Have an App report a check in a new suite (or the one given); None: it has begun.
 
-        Over HTTP an App's checks of one commit share one suite. GitHub Actions has one for each
-        workflow run; so one name may stand cancelled in one and passed in a newer one.
+        `output` is what it says besides, as in the REST API. Over HTTP an App's checks of one
+        commit share one suite. GitHub Actions has one for each workflow run; so one name may stand
+        cancelled in one and passed in a newer one.
         """
         suite = suite or suites.create(self.world, repository, app, sha)
-        body = {"conclusion": conclusion} if conclusion else {"status": "in_progress"}
+        body: dict[str, Any] = (
+            {"conclusion": conclusion} if conclusion else {"status": "in_progress"}
+        )
+        if output:
+            body["output"] = dict(output)
         return checks.create(self.world, repository, app, name, sha, body, suite=suite)
 
 

@@ -671,6 +671,8 @@ class KnownCheck(GitHubModel):
     `conclusion` is in GitHub's lower-case words; `where` says who ran it and upon which event, so
     that runs with the same `where` on one commit are repeats of each other. `head` is the commit
     it really ran on, where that is the head of the pull request by which `sha` was merged.
+    `metrics` are the numbers that it reported, by name and in their own units, where they were
+    asked for.
     """
 
     sha: str
@@ -681,3 +683,4 @@ class KnownCheck(GitHubModel):
     kind: Literal["check_run", "status"] = "check_run"
     url: str | None = None
     head: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)

@@ -19,7 +19,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport
+from bot.github import reported_metrics
 from bot.github.models import JobAnnotation, KnownCheck, WorkflowJob, WorkflowRun
+from bot.github.reported_metrics import MOST_METRICS, MetricName
 from bot.github.transport.redaction import redact
 from bot.triggers import Value
 
@@ -35,9 +37,6 @@ class ResultFileError(Exception):
     """The command wrote a result file that cannot be read."""
 
 
-Name = Annotated[str, Field(min_length=1, max_length=1000)]
-
-
 class ResultFile(BaseModel):
     """What a command may write to the file named in `$PLAYBOOKS_RESULT`, as JSON.
 
@@ -48,8 +47,8 @@ class ResultFile(BaseModel):
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-    fingerprint: Annotated[frozenset[Name], Field(max_length=10_000)] | None = None
-    metrics: dict[Name, float] = Field(default_factory=dict, max_length=1000)
+    fingerprint: Annotated[frozenset[MetricName], Field(max_length=10_000)] | None = None
+    metrics: dict[MetricName, float] = Field(default_factory=dict, max_length=MOST_METRICS)
 
     @field_validator("fingerprint", mode="before")
     @classmethod
@@ -207,6 +206,20 @@ def fingerprint_of(annotations: Sequence[JobAnnotation]) -> tuple[str, ...] | No
         if each.annotation_level == "failure" and each.title and each.title.strip()
     }
     return tuple(sorted(titles)) or None
+
+
+def metrics_of(annotations: Sequence[JobAnnotation]) -> dict[str, float]:
+    """Read the numbers that a trial's jobs reported; what is wrong with others, see `ignored_of`.
+
+    A job reports them by `::notice title=playbooks-metrics::{"latency": 12.3}`: a JSON object of
+    finite numbers, in their own units. Several add up; of one name the last counts.
+    """
+    return reported_metrics.in_annotations(annotations).metrics
+
+
+def ignored_of(annotations: Sequence[JobAnnotation]) -> tuple[str, ...]:
+    """Say in a sentence each which annotations were meant to report numbers and do not count."""
+    return reported_metrics.in_annotations(annotations).ignored
 
 
 def _judge(

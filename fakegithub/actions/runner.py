@@ -22,6 +22,7 @@ from fakegithub.access import credentials
 from fakegithub.actions import workflow_shape, workflows
 from fakegithub.actions.id_tokens import IdTokens
 from fakegithub.actions.job_process import Workspace
+from fakegithub.actions.workflow_commands import annotations_in
 from fakegithub.actions.workflow_runs import FakeWorkflowRun, Job, StepResult, WorkflowCause
 from fakegithub.actions.workflows import Workflow, WorkflowError
 from fakegithub.changes import checks, suites
@@ -325,6 +326,7 @@ class WorkflowRunner:
             code, output = await space.do(spec, context)
             context |= space.outputs(spec)
             job.log = (job.log + f"## {spec.name}\n{output}")[-_LONGEST_LOG:]
+            job.check.annotations += annotations_in(output)
             step.status, step.completed_at = "completed", self.world.now()
             step.conclusion = "success" if code == 0 else "failure"
             if code:

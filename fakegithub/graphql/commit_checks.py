@@ -157,4 +157,5 @@ def _run(world: World, repository: FakeRepository, run: FakeCheckRun) -> Any:
         "status": run.status.upper(),
         "conclusion": run.conclusion.upper() if run.conclusion else None,
         "url": f"{html_url(world, repository)}/runs/{run.id}",
+        **{field: run.output.get(field) for field in ("title", "summary", "text")},
     }

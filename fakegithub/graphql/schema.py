@@ -149,6 +149,7 @@ type CheckRunConnection { totalCount: Int! nodes: [CheckRun] pageInfo: PageInfo!
 type CheckRun implements Node {
   id: ID! databaseId: Int name: String! status: CheckStatusState!
   conclusion: CheckConclusionState url: URI!
+  title: String summary: String text: String
 }
 enum CheckStatusState { REQUESTED QUEUED IN_PROGRESS COMPLETED WAITING PENDING }
 enum CheckConclusionState {

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from bot.culprit.evidence import TrialOutcome
 from bot.github.models import JobAnnotation, JobStep, KnownCheck, WorkflowJob, WorkflowRun
-from bot.trials.outcome import counted, evidence, fingerprint_of, green, judge_workflow_run
+from bot.trials.outcome import (
+    counted,
+    evidence,
+    fingerprint_of,
+    green,
+    ignored_of,
+    judge_workflow_run,
+    metrics_of,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -104,6 +113,73 @@ def test_a_fingerprint_is_made_of_titles_and_of_nothing_else() -> None:
     )
     assert fingerprint_of(said) == ("test_a", "test_b")
     assert fingerprint_of(said[2:]) is None
+
+
+def numbers(message: str | None, title: str = "playbooks-metrics", level: str = "notice") -> Any:
+    return JobAnnotation(annotation_level=level, title=title, message=message)
+
+
+def test_numbers_are_read_from_notices_with_their_title_and_the_last_of_a_name_counts() -> None:
+    said = (
+        numbers('{"latency": 12.3, "size": 4}'),
+        numbers('{"size": 1}', title="Playbooks-Metrics"),
+        numbers('{"size": 2}', title="playbooks-metrics "),
+        numbers('{"size": 3}', level="warning"),
+        numbers('{"size": 5, "Größe (µs)": -1e-9}'),
+    )
+    assert metrics_of(said) == {"latency": 12.3, "size": 5.0, "Größe (µs)": -1e-9}
+    assert ignored_of(said) == ()
+    assert metrics_of(()) == {}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        "",
+        "12.3",
+        "[1]",
+        "{",
+        '{"x": NaN}',
+        '{"x": Infinity}',
+        '{"x": 1e999}',
+        '{"x": 1' + "0" * 400 + "}",
+        '{"x": ' + "1" * 10_000 + "}",
+        '{"x": true}',
+        '{"x": "3"}',
+        '{"x": null}',
+        '{"x": [1]}',
+        '{"x": ' + "[" * 50_000 + "}",
+        '{"": 1}',
+        '{"a\\u0000b": 1}',
+        '{"\\ud800": 1}',
+        '{"' + "x" * 1_001 + '": 1}',
+        '{"fine": 1, "x": false}',
+        "{" + ",".join(f'"n{n}": 1' for n in range(1_001)) + "}",
+        '{"x": 1}' + " " * (64 << 10),
+    ],
+)
+def test_a_notice_with_anything_wrong_in_it_is_left_out_with_a_reason(message: str | None) -> None:
+    said = (numbers('{"x": 1}'), numbers(message), numbers('{"y": 2}'))
+    assert metrics_of(said) == {"x": 1.0, "y": 2.0}
+    [reason] = ignored_of(said)
+    assert reason.startswith("A notice titled playbooks-metrics does not count: ")
+    assert len(reason) < 500
+
+
+def test_a_thousand_names_are_the_most_of_all_notices_together() -> None:
+    first = "{" + ",".join(f'"n{n}": 1' for n in range(999)) + "}"
+    said = (numbers(first), numbers('{"a": 1, "b": 1}'), numbers('{"n3": 4, "c": 5}'))
+    found = metrics_of(said)
+    assert (len(found), found["n3"], found["c"]) == (1_000, 4.0, 5.0)
+    assert "more than 1,000 names" in ignored_of(said)[0]
+    assert len(ignored_of([numbers("{")] * 50)) == 10
+
+
+def test_a_secret_in_the_name_of_a_number_goes_nowhere() -> None:
+    secret = "ghs_" + "a" * 40
+    assert metrics_of([numbers(f'{{"{secret} ms": 1}}')]) == {"[redacted] ms": 1.0}
+    assert secret not in ignored_of([numbers(f'{{"{secret}": "x"}}')])[0]
 
 
 def known(sha: str, conclusion: str, **more: object) -> KnownCheck:

@@ -10,9 +10,11 @@ below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from bot.github import reported_metrics
 from bot.github.models import KnownCheck
 from bot.github.transport.channel import Channel
 
@@ -21,10 +23,16 @@ AT_ONCE = 125
 HEADS_AT_ONCE = 50
 """A pull request's head is looked for behind each commit: dearer for GitHub."""
 
+NUMBERS_AT_ONCE = 25
+"""Where numbers are asked for: a check-run may say as much as 128 KiB."""
+
 _RUNS_PAGE = """
   fragment runs on CheckRunConnection {
     pageInfo { hasNextPage endCursor }
-    nodes { databaseId status conclusion url }
+    nodes {
+      databaseId status conclusion url
+      text @include(if: $numbers) summary @include(if: $numbers)
+    }
   }
 """
 _SUITES_PAGE = (
@@ -75,13 +83,16 @@ _ON_MERGED_HEADS = (
 _COMMIT = """
   c%d: object(oid: "%s") { ...asked }"""
 _QUERY = """
-  query($owner: String!, $name: String!, $check: String!) {
+  query($owner: String!, $name: String!, $check: String!, $numbers: Boolean!) {
     repository(owner: $owner, name: $name) {%s}
   }
 """
 MORE_SUITES = (
     """
-  query($owner: String!, $name: String!, $check: String!, $sha: GitObjectID!, $after: String) {
+  query(
+    $owner: String!, $name: String!, $check: String!, $numbers: Boolean!,
+    $sha: GitObjectID!, $after: String
+  ) {
     repository(owner: $owner, name: $name) { object(oid: $sha) { ... on Commit {
       checkSuites(first: 50, after: $after, filterBy: {checkName: $check}) { ...suites }
     } } }
@@ -91,7 +102,7 @@ MORE_SUITES = (
 )
 MORE_RUNS = (
     """
-  query($suite: ID!, $check: String!, $after: String) {
+  query($suite: ID!, $check: String!, $numbers: Boolean!, $after: String) {
     node(id: $suite) { ... on CheckSuite {
       checkRuns(first: 50, after: $after, filterBy: {checkName: $check, checkType: ALL}) { ...runs }
     } }
@@ -101,7 +112,10 @@ MORE_RUNS = (
 )
 MORE_PULLS = (
     """
-  query($owner: String!, $name: String!, $check: String!, $sha: GitObjectID!, $after: String) {
+  query(
+    $owner: String!, $name: String!, $check: String!, $numbers: Boolean!,
+    $sha: GitObjectID!, $after: String
+  ) {
     repository(owner: $owner, name: $name) { object(oid: $sha) { ... on Commit {
       associatedPullRequests(first: 10, after: $after) { ...pulls }
     } } }
@@ -120,53 +134,69 @@ class KnownChecks:
         self._channel = channel
         self._owner, self._name = owner, name
 
-    async def of(self, commits: Sequence[str], check: str) -> tuple[KnownCheck, ...]:
+    async def of(
+        self, commits: Sequence[str], check: str, *, numbers: bool = False
+    ) -> tuple[KnownCheck, ...]:
         """Read every completed result of one check on these commits (full SHAs).
 
         One request for each 125 commits, and one for each further page of a commit with more than
         ten suites that ran it. Commits GitHub does not know are left out.
+
+        Args:
+            commits: the commits.
+            check: the check's name.
+            numbers: whether the numbers are read that check-runs report in their text or summary
+                (`KnownCheck.metrics`). Those are large: one request for each 25 commits.
         """
         found: list[KnownCheck] = []
-        for start in range(0, len(commits), AT_ONCE):
-            for commit in await self._ask(_ON_COMMITS, commits[start : start + AT_ONCE], check):
-                found += _results(await self._whole(commit, check))
+        asked = _About(check, numbers)
+        for part in _parts(commits, AT_ONCE, numbers=numbers):
+            for commit in await self._ask(_ON_COMMITS, part, asked):
+                found += _results(await self._whole(commit, asked))
         return tuple(found)
 
-    async def of_merged_heads(self, commits: Sequence[str], check: str) -> tuple[KnownCheck, ...]:
+    async def of_merged_heads(
+        self, commits: Sequence[str], check: str, *, numbers: bool = False
+    ) -> tuple[KnownCheck, ...]:
         """Read the results on the heads of the pull requests that these commits merged.
 
         Only where head and merged commit have the same tree: then the same thing was tested. One
         request for each 50 commits.
+
+        Args:
+            commits: the commits.
+            check: the check's name.
+            numbers: the same as for `of`.
         """
         found: list[KnownCheck] = []
-        for start in range(0, len(commits), HEADS_AT_ONCE):
-            part = commits[start : start + HEADS_AT_ONCE]
-            for merged in await self._ask(_ON_MERGED_HEADS, part, check):
+        asked = _About(check, numbers)
+        for part in _parts(commits, HEADS_AT_ONCE, numbers=numbers):
+            for merged in await self._ask(_ON_MERGED_HEADS, part, asked):
                 pulls = merged.get("associatedPullRequests")
-                await self._follow(pulls, MORE_PULLS, _associated, check, sha=merged["oid"])
+                await self._follow(pulls, MORE_PULLS, _associated, asked, sha=merged["oid"])
                 for head in _same_heads(merged):
                     found += [
                         each.model_copy(update={"sha": merged["oid"], "head": head["oid"]})
-                        for each in _results(await self._whole(head, check))
+                        for each in _results(await self._whole(head, asked))
                     ]
         return tuple(found)
 
-    async def _ask(self, about: str, commits: Sequence[str], check: str) -> list[dict[str, Any]]:
+    async def _ask(self, query: str, commits: Sequence[str], about: _About) -> list[dict[str, Any]]:
         asked = "".join(_COMMIT % (number, sha) for number, sha in enumerate(commits))
-        variables = {"owner": self._owner, "name": self._name, "check": check}
+        variables = {"owner": self._owner, "name": self._name, **about.variables}
         data = await self._channel.graphql(
-            about + _RESULTS + _QUERY % asked, variables, name="knownChecks", repeatable=True
+            query + _RESULTS + _QUERY % asked, variables, name="knownChecks", repeatable=True
         )
         return [commit for commit in (data.get("repository") or {}).values() if commit]
 
-    async def _whole(self, commit: dict[str, Any], check: str) -> dict[str, Any]:
+    async def _whole(self, commit: dict[str, Any], about: _About) -> dict[str, Any]:
         """Read what is left of a commit's suites and of their runs; the same commit, complete."""
         suites = commit.get("checkSuites")
-        await self._follow(suites, MORE_SUITES, _suites, check, sha=commit["oid"])
+        await self._follow(suites, MORE_SUITES, _suites, about, sha=commit["oid"])
         for suite in (suites or {}).get("nodes") or ():
             runs = (suite or {}).get("checkRuns")
             if runs:
-                await self._follow(runs, MORE_RUNS, _runs, check, suite=suite["id"])
+                await self._follow(runs, MORE_RUNS, _runs, about, suite=suite["id"])
         return commit
 
     async def _follow(
@@ -174,16 +204,16 @@ class KnownChecks:
         connection: dict[str, Any] | None,
         query: str,
         where: Callable[[dict[str, Any]], dict[str, Any] | None],
-        check: str,
-        **about: str,
+        about: _About,
+        **place: str,
     ) -> None:
         """Add every further page to the nodes of a connection, to the last."""
         page = connection
         while page is not None and (page.get("pageInfo") or {}).get("hasNextPage"):
             variables = {
-                **({} if "suite" in about else {"owner": self._owner, "name": self._name}),
-                **about,
-                "check": check,
+                **({} if "suite" in place else {"owner": self._owner, "name": self._name}),
+                **place,
+                **about.variables,
                 "after": page["pageInfo"]["endCursor"],
             }
             data = await self._channel.graphql(
@@ -192,6 +222,24 @@ class KnownChecks:
             page = where(data)
             if connection is not None and page is not None:
                 connection["nodes"] = [*(connection["nodes"] or ()), *(page["nodes"] or ())]
+
+
+@dataclass(frozen=True)
+class _About:
+    """What is asked about a commit."""
+
+    check: str
+    numbers: bool
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        return {"check": self.check, "numbers": self.numbers}
+
+
+def _parts(commits: Sequence[str], most: int, *, numbers: bool) -> Iterator[Sequence[str]]:
+    """So many commits as are asked about at once."""
+    count = min(most, NUMBERS_AT_ONCE) if numbers else most
+    return (commits[start : start + count] for start in range(0, len(commits), count))
 
 
 def _suites(data: dict[str, Any]) -> dict[str, Any] | None:
@@ -241,6 +289,7 @@ def _results(commit: dict[str, Any]) -> list[KnownCheck]:
                 app_id=app.get("databaseId"),
                 event=event,
                 url=run.get("url"),
+                metrics=reported_metrics.in_output((run.get("text"), run.get("summary"))),
             )
             for run in (suite.get("checkRuns") or {}).get("nodes") or ()
             if run and run["status"] == "COMPLETED" and run["conclusion"]

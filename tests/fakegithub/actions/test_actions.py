@@ -77,6 +77,44 @@ async def test_a_push_runs_its_workflow_and_reports_each_job(
     assert {run["app"]["slug"] for run in listed["check_runs"]} == {"github-actions"}
 
 
+SAYS = """
+name: CI
+on: [push]
+jobs:
+  bench:
+    runs-on: ubuntu-latest
+    steps:
+      - run: |
+          echo '::notice title=playbooks-metrics::{"latency": 12.3, "share": "5%25"}'
+          echo 'not a command ::notice::here'
+          echo '::warning file=a.py,line=3,endLine=4,title=Old%2C very%3A old::Two%0Alines'
+          for number in $(seq 12); do echo "::notice::$number"; done
+      - run: echo ::error::Broken && exit 1
+"""
+
+
+async def test_what_a_step_says_to_the_runner_is_an_annotation_of_its_job(
+    github: DemoGitHub, repository: FakeRepository, bot: Caller
+) -> None:
+    sha = github.commit(repository, workflow(SAYS), "Add CI")
+    assert await conclusions(github, bot, sha) == {"bench": "failure"}
+    [check] = (await bot.get(f"./commits/{sha}/check-runs")).body["check_runs"]
+    said = (await bot.get(f"./check-runs/{check['id']}/annotations", per_page=100)).body
+    shown = [
+        (each["annotation_level"], each["title"], each["message"], each["path"], each["end_line"])
+        for each in said
+    ]
+    assert shown[:2] == [
+        ("notice", "playbooks-metrics", '{"latency": 12.3, "share": "5%"}', ".github", 1),
+        ("warning", "Old, very: old", "Two\nlines", "a.py", 4),
+    ]
+    assert [message for _, _, message, _, _ in shown[2:11]] == [str(n) for n in range(1, 10)]
+    assert [(level, message) for level, _, message, _, _ in shown[11:]] == [
+        ("failure", "Broken"),
+        ("failure", "Process completed with exit code 1."),
+    ]
+
+
 async def test_a_failing_command_fails_its_job_and_skips_those_that_need_it(
     github: DemoGitHub, repository: FakeRepository, bot: Caller
 ) -> None:

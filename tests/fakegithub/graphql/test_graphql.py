@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import graphql
@@ -14,9 +13,9 @@ from fakegithub.graphql.schema import SCHEMA
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation, FakeRepository, Protection
 from tests.fakegithub.saying import Heard, refused
-from tests.people import People
+from tests.people import CONTRACT, People
 
-_OFFICIAL = Path(__file__).parents[4] / ".cache" / "contracts" / "schema.graphql"
+_OFFICIAL = CONTRACT.parent / "schema.graphql"
 
 _ENQUEUE = """
 mutation($id: ID!, $head: GitObjectID) {

@@ -87,6 +87,63 @@ async def test_every_result_of_a_commit_is_listed_whatever_their_number(
     assert len(await client.checks.results(head)) == 130
 
 
+SAID = {"title": "Bench", "summary": "Fine.", "text": '{"metrics": {"latency": 12.5}}'}
+
+
+async def test_the_numbers_of_a_check_are_read_where_they_are_asked_for(
+    client: RepositoryClient,
+    github: DemoGitHub,
+    repository: FakeRepository,
+    head: str,
+    other_app: tuple[FakeApp, FakeInstallation],
+) -> None:
+    summary = {"title": "Bench", "summary": "# Bench\n```json\n" + SAID["text"] + "\n```\n"}
+    app, second = other_app[0], github.commit(repository, {"b.txt": "b\n"}, "Add b")
+    github.report_check(repository, app, head, "bench", "success", output=SAID)
+    github.report_check(repository, app, second, "bench", "failure", output=summary)
+    github.report_check(repository, app, second, "bench", "success")
+    found = await client.known_checks.of([head, second], "bench", numbers=True)
+    assert [(each.sha, each.metrics) for each in found] == [
+        (head, {"latency": 12.5}),
+        (second, {"latency": 12.5}),
+        (second, {}),
+    ]
+    unasked = await client.known_checks.of([head, second], "bench")
+    assert unasked == tuple(each.model_copy(update={"metrics": {}}) for each in found)
+
+
+async def test_numbers_behind_many_runs_are_read_too(
+    client: RepositoryClient,
+    github: DemoGitHub,
+    repository: FakeRepository,
+    head: str,
+    other_app: tuple[FakeApp, FakeInstallation],
+) -> None:
+    app = other_app[0]
+    first = github.report_check(repository, app, head, "bench", "success", output=SAID)
+    for _ in range(14):
+        github.report_check(
+            repository, app, head, "bench", "success", suite=first.suite, output=SAID
+        )
+    for _ in range(14):
+        github.report_check(repository, app, head, "bench", "success", output=SAID)
+    found = await client.known_checks.of([head], "bench", numbers=True)
+    assert [each.metrics for each in found] == [{"latency": 12.5}] * 29
+
+
+async def test_numbers_of_many_commits_are_read_in_parts(
+    client: RepositoryClient,
+    github: DemoGitHub,
+    repository: FakeRepository,
+    other_app: tuple[FakeApp, FakeInstallation],
+) -> None:
+    commits = [github.commit(repository, {"c.txt": f"{n}\n"}, f"Set {n}") for n in range(27)]
+    for sha in commits:
+        github.report_check(repository, other_app[0], sha, "bench", "success", output=SAID)
+    found = await client.known_checks.of(commits, "bench", numbers=True)
+    assert [each.sha for each in found if each.metrics] == commits
+
+
 async def merged_together(
     client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, count: int
 ) -> tuple[list[PullRequest], str]:
@@ -128,3 +185,17 @@ async def test_a_result_on_the_head_of_the_last_pull_request_of_a_commit_is_seen
         github.report_check(repository, other_app[0], pull.head.sha, "unit", "failure")
     found = await client.known_checks.of_merged_heads([commit], "unit")
     assert {each.head for each in found} == {pull.head.sha for pull in stack}
+
+
+async def test_numbers_on_the_head_of_a_merged_pull_request_are_those_of_its_commit(
+    client: RepositoryClient,
+    github: DemoGitHub,
+    repository: FakeRepository,
+    other_app: tuple[FakeApp, FakeInstallation],
+) -> None:
+    [pull], commit = await merged_together(client, github, repository, 1)
+    github.report_check(repository, other_app[0], pull.head.sha, "bench", "success", output=SAID)
+    [found] = await client.known_checks.of_merged_heads([commit], "bench", numbers=True)
+    assert (found.sha, found.head, found.metrics) == (commit, pull.head.sha, {"latency": 12.5})
+    [unasked] = await client.known_checks.of_merged_heads([commit], "bench")
+    assert unasked.metrics == {}
