@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bot.names import CAPABILITY, LONGEST, PROVIDER, is_revision, unwrapped
+from bot.names import CAPABILITY, LONGEST, NUMERIC, PROVIDER, is_revision, unwrapped
 from bot.triggers import (
     SELF_WORK,
     ApproveRequest,
@@ -34,6 +34,7 @@ from bot.triggers import (
 
 MOST_TARGETS = 20
 LONGEST_CHECK = 255
+LONGEST_METRIC = 255
 STAGES = (5, 25, 50, 100)
 
 _PULL_REQUEST = re.compile(r"(?:([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+))?#([1-9][0-9]{0,9})")
@@ -42,6 +43,12 @@ _ADDRESS = re.compile(
     r"/(?:pull/([1-9][0-9]{0,9})|commit/([0-9A-Fa-f]{7,40}))(?:[/?#].*)?"
 )
 _SHA = re.compile(r"[0-9A-Fa-f]{7,40}")
+_QUOTES = "`\"'"
+_DIRECTION = r"(?::[A-Za-z]*)?"
+_QUOTED_METRIC = {
+    quote: re.compile(rf"{quote}([^{quote}]+){quote}({_DIRECTION}),?(?: |$)") for quote in _QUOTES
+}
+_BARE_METRIC = re.compile(r"(\S+?),?(?: |$)")
 _APPROVAL = re.compile(r"[0-9A-Za-z]{4,26}|[0-9A-Fa-f]{27,64}")
 
 
@@ -100,13 +107,18 @@ def read_revert(typed: Typed) -> RevertRequest:
 
 
 def read_bisect(typed: Typed) -> BisectRequest:
-    """Read `GOOD..BAD [check NAME]`; the name is the rest of the line, whatever stands in it."""
+    """Read `GOOD..BAD [numeric NAME] [check NAME]`.
+
+    The check's name is the rest of the line, whatever stands in it: so a metric comes before it.
+    """
     if not typed.raw:
         raise NotUnderstood(
             "`/bisect` needs a range: the last good and the first bad commit, "
             "as in `/bisect v1.4..main`."
         )
-    words = unwrapped(" ".join(typed.raw)).split(" ")
+    # Quotes around the range alone are no quotes around all that was typed.
+    is_alone = unwrapped(typed.raw[0]) != typed.raw[0]
+    words = list(typed.raw) if is_alone else unwrapped(" ".join(typed.raw)).split(" ")
     good, dots, bad = unwrapped(words[0]).partition("..")
     named = [end for end in (good, bad) if end]
     if not dots or not named or not all(map(is_revision, named)):
@@ -114,14 +126,11 @@ def read_bisect(typed: Typed) -> BisectRequest:
             f"{shown(words[0], LONGEST)} is not a range. Write the last good and the first bad "
             "commit, tag or branch with two dots between, as in `/bisect v1.4..main`."
         )
-    rest = words[1:]
+    numeric, rest = _metric(words[1:])
     # What splits a reason off may stand in a name too; which it is, the checks reported there tell.
     unnamed = len(rest) == 1 and not typed.reason
     if rest and (rest[0].lower() != "check" or unnamed):
-        raise NotUnderstood(
-            f"{shown(' '.join(rest))} is not understood after the range. "
-            "Only `check NAME` may follow, with the name of a check-run."
-        )
+        raise NotUnderstood(_only_a_check(rest, numeric))
     check = unwrapped(" ".join(rest[1:]))
     if rest and not check:
         if not typed.reason:
@@ -130,7 +139,54 @@ def read_bisect(typed: Typed) -> BisectRequest:
     if len(check) > LONGEST_CHECK:
         raise NotUnderstood(f"The check's name is too long: at most {LONGEST_CHECK} characters.")
     return BisectRequest(
-        good=good or None, bad=bad or None, check=check or None, reason=typed.reason
+        good=good or None,
+        bad=bad or None,
+        check=check or None,
+        numeric=numeric,
+        reason=typed.reason,
+    )
+
+
+def _metric(words: list[str]) -> tuple[str | None, list[str]]:
+    """Take `numeric NAME[:lower|:higher]` off the words that follow the range, if it is there."""
+    if not words or words[0].lower() != "numeric":
+        return None, words
+    typed = " ".join(words[1:])
+    if not typed:
+        raise NotUnderstood(
+            "After `numeric` the name of a metric must follow, as in `numeric latency:higher`."
+        )
+    quoted = _QUOTED_METRIC.get(typed[0])
+    found = (quoted or _BARE_METRIC).match(typed)
+    if found is None:
+        raise NotUnderstood(
+            f"{shown(typed)} is not a metric's name in quotes. Write it as in "
+            '`numeric "p95 latency"`, or `numeric "p95 latency":higher`.'
+        )
+    name, colon, worse = "".join(found.groups()).partition(":")
+    numeric = f"{name.strip()}{colon}{worse.lower()}"
+    if len(numeric) > LONGEST_METRIC:
+        raise NotUnderstood(f"The metric's name is too long: at most {LONGEST_METRIC} characters.")
+    if not (re.match(NUMERIC, numeric) and numeric.isprintable()):
+        raise NotUnderstood(
+            f"{shown(found[0].strip())} is not a metric. Write its name, and if you like which "
+            "direction is worse: `latency`, `latency:higher` or `score:lower`."
+        )
+    rest = typed[found.end() :].strip()
+    return numeric, rest.split(" ") if rest else []
+
+
+def _only_a_check(rest: list[str], numeric: str | None) -> str:
+    """Say what may follow the range, or the metric, where something else does."""
+    found = shown(" ".join(rest))
+    if numeric is None:
+        return (
+            f"{found} is not understood after the range. Only `numeric NAME`, with the name of a "
+            "metric, and `check NAME`, with the name of a check-run, may follow, in this order."
+        )
+    return (
+        f"{found} is not understood after the metric {shown(numeric)}. Only `check NAME` may "
+        'follow. A metric of several words stands in quotes: `numeric "p95 latency"`.'
     )
 
 

@@ -93,3 +93,23 @@ CAPABILITY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What is provided, such as `llm.summarize`; a pattern."""
 PROVIDER = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}"
 """Who provides it, such as `acme/model-2`; a pattern."""
+
+NUMERIC = r"^[^\s:][^:]*(:lower|:higher)?$"
+"""A metric, and perhaps which direction is worse, such as `latency:higher`; a pattern."""
+
+
+def split_numeric(numeric: str) -> tuple[str, str | None]:
+    """Part what NUMERIC allows into a name and what is worse: `lower`, `higher` or None."""
+    name, _, worse = numeric.partition(":")
+    return name, worse or None
+
+
+_QUOTES = ('"', "`", "'")
+
+
+def typed_numeric(numeric: str) -> str:
+    """Write a metric as a command takes it: in quotes where it has several words."""
+    name, worse = split_numeric(numeric)
+    is_one_word = not any(map(str.isspace, name)) and name[0] not in _QUOTES and name[-1] != ","
+    quote = "" if is_one_word else next((each for each in _QUOTES if each not in name), "")
+    return f"{quote}{name}{quote}" + (f":{worse}" if worse else "")

@@ -175,14 +175,16 @@ ENTRIES: tuple[SlashCommand, ...] = (
     ),
     SlashCommand(
         name="bisect",
-        usage="/bisect GOOD..BAD [check NAME]",
+        usage="/bisect GOOD..BAD [numeric NAME[:lower|:higher]] [check NAME]",
         does="Find the commit that broke a check, and propose its revert. Either end may be left "
-        "out: the good one is looked for, the bad one is the branch as it is.",
+        "out: the good one is looked for, the bad one is the branch as it is. With `numeric`: the "
+        "commit that changed a number, or made it lower or higher.",
         who=Role.WRITE,
         examples=(
             "/bisect v1.4..main",
             "/bisect ..main",
             "/bisect ..main check unit tests",
+            "/bisect v1.4..main numeric latency:higher",
         ),
         read=command_arguments.read_bisect,
         handle=lambda to: to.play,

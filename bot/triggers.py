@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
 from ulid import ULID
 
-from bot.names import CAPABILITY, LONGEST, PROVIDER, is_revision
+from bot.names import CAPABILITY, LONGEST, NUMERIC, PROVIDER, is_revision
 
 
 class Value(BaseModel):
@@ -226,13 +226,27 @@ Revision = Annotated[str, Field(min_length=1, max_length=LONGEST), AfterValidato
 """A branch, tag or (abbreviated) SHA as somebody wrote it; resolved when the request is planned."""
 
 
+def _visible(words: str) -> str:
+    if not words.isprintable():
+        raise ValueError("must be one line of visible characters")
+    return words
+
+
+Numeric = Annotated[
+    str, Field(min_length=1, max_length=255, pattern=NUMERIC), AfterValidator(_visible)
+]
+"""A metric as trials report it, perhaps with which direction is worse: `latency:higher`."""
+
+
 class BisectRequest(Request):
-    """Find the commit that broke a check.
+    """Find the commit that broke a check, or the one that changed a number.
 
     Attributes:
-        good: the last good commit; None has one looked for.
+        good: the last good commit; None has one looked for, except where it is about a number.
         bad: the first known bad commit; None means the head of the branch.
         check: the check-run or status that tells good from bad; None takes the one that fails.
+        numeric: the metric whose change is looked for, perhaps with what is worse, instead of a
+            failure; the check is then the one that its earlier results come from.
         reason: why, in the asker's words.
     """
 
@@ -240,6 +254,7 @@ class BisectRequest(Request):
     good: Revision | None = None
     bad: Revision | None = None
     check: str | None = Field(default=None, min_length=1, max_length=255)
+    numeric: Numeric | None = None
     reason: str = ""
 
 

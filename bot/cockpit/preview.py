@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot import markdown
 from bot.config import Config
 from bot.git.revert import RevertConflict
+from bot.names import split_numeric
 from bot.playbooks.plan import CannotPlan, Declined
 from bot.playbooks.steps import MERGE_IRREVERSIBLE, Step, Undo
 from bot.records import pauses
@@ -187,10 +188,16 @@ def of_revert(plan: RevertPlan) -> Preview:
 def of_bisect(plan: BisectPlan) -> Preview:
     """What a bisect would search, and by what."""
     good = markdown.code(plan.good[:7]) if plan.good else "the last commit where it was green"
-    check = markdown.code(plan.check) if plan.check else "what the trials say"
+    told_by = markdown.code(plan.check) if plan.check else "what the trials say"
+    if plan.numeric is not None:
+        name, worse = split_numeric(plan.numeric)
+        source = markdown.code(plan.check) if plan.check else "the trials"
+        told_by = f"the number {markdown.code(name)} of {source}" + (
+            f", where {worse} is worse" if worse else ""
+        )
     lines = [
         f"Search between {good} and {markdown.code(plan.bad[:7])} on {markdown.code(plan.base)}, "
-        f"by {check}.",
+        f"by {told_by}.",
         _trials(plan),
         "Nothing is merged without a person: the culprit's revert is proposed as a pull request.",
     ]

@@ -21,9 +21,10 @@ from bot.git.revert import open_clone
 from bot.local import journal, messages
 from bot.local.checkout import Shared, choose_shared, read_checkout, work_tree
 from bot.local.history import RangeError, resolve_end, submodules
-from bot.local.journal import NUMERIC, Journal, JournalError, LocalRequest
+from bot.local.journal import Journal, JournalError, LocalRequest
 from bot.local.session import InfraError, run
 from bot.local.view import watching
+from bot.names import NUMERIC
 from bot.trials.outcome import CommandNotFoundError
 from bot.trials.sandbox import SandboxError
 

@@ -25,13 +25,12 @@ from bot.culprit.metric import MetricSearch, as_verdict
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
 from bot.local.verification import CheckEnded, CheckPlanned, Fingerprint, FreshRun, LocalChecks
+from bot.names import NUMERIC
 from bot.trials.runner import TrialResult
 
 FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"
 
 
-NUMERIC = r"^[^\s:][^:]*(:lower|:higher)?$"
-"""The name of a metric, and perhaps which direction is worse."""
 METRIC_RUNS = 200
 """Runs of a search for a metric's change, where nobody set a budget."""
 

@@ -40,7 +40,9 @@ class HistoryMirror(Protocol):
 class KnownRunsKnownChecks(Protocol):
     """What a check has said of many commits."""
 
-    async def of(self, commits: Sequence[str], check: str) -> tuple[KnownCheck, ...]: ...
+    async def of(
+        self, commits: Sequence[str], check: str, *, numbers: bool = False
+    ) -> tuple[KnownCheck, ...]: ...
 
 
 class KnownRunsGitHub(Protocol):

@@ -62,8 +62,9 @@ class BisectProgress(Value):
     trials: tuple[TrialMade, ...]
     trials_left: int
     verification: Verification | None
-    seed: str
+    seed: str | None
     notes: tuple[str, ...] = ()
+    numeric: str | None = None
 
 
 async def put_progress(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config, SelfWork
 from bot.github.client import GitHub, RepositoryClient
+from bot.names import typed_numeric
 from bot.playbooks.plan import is_opted_out
 from bot.playbooks.steps import planned, worst
 from bot.records import budgets, incidents, pauses, runs
@@ -407,9 +408,10 @@ def _targets(request: Request) -> tuple[str, ...]:
                 f"#{each.number}" if isinstance(each, PullRequestTarget) else each.sha
                 for each in targets
             )
-        case BisectRequest(good=good, bad=bad, check=check):
+        case BisectRequest(good=good, bad=bad, check=check, numeric=numeric):
             ends = f"{good or 'GOOD'}..{bad or 'HEAD'}"
-            return (ends, *(("check", check) if check else ()))
+            metric = ("numeric", typed_numeric(numeric)) if numeric else ()
+            return (ends, *metric, *(("check", check) if check else ()))
         case RollbackRequest(capability=capability):
             return (capability,)
         case _:

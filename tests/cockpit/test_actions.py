@@ -10,6 +10,7 @@ from bot.cockpit.actions import MOST_WITHOUT_RIGHT
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.visitor import Page
+from tests.playbooks.bisect.bisecting import history
 from tests.safety.test_founder import MIGRATION, shop_with_a_founder
 from tests.shop import Shop
 
@@ -85,6 +86,20 @@ async def test_a_plan_says_that_a_founder_is_asked_before_what_cannot_be_undone(
     assert f"It changes {MIGRATION} , which another revert cannot restore" in plan.words
     assert "Merge the pull request, once a Founder has approved it Cannot be undone" in plan.words
     assert "Not all of it can be undone, so a Founder is asked first." in plan.words
+
+
+async def test_the_plan_of_a_bisect_says_which_number_it_goes_by(
+    arrives: Arrives, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    past = await history(shop, 3, 2)
+    await past.says_ci_on_the_end("success")
+    line = f"/bisect {past.commits[0]}..main numeric latency:higher"
+    alice = await arrives("alice")
+    plan = await start(alice, shop, line)
+    assert "by the number latency of the trials, where higher is worse." in plan.words
+    plan = await start(alice, shop, f"{line} check smoke")
+    assert "by the number latency of smoke , where higher is worse." in plan.words
 
 
 @pytest.mark.thorough

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,13 @@ DROP = r"""
 BISECT = """
       - id: hunt
         uses: ./.github/playbooks
-        with: {url: URL, do: bisect, check: smoke, good: GOOD, reason: nightly is red}
+        with:
+          url: URL
+          do: bisect
+          good: GOOD
+          numeric: p95 latency:higher
+          check: smoke
+          reason: nightly is slow
       - run: test -n "${{ steps.hunt.outputs.run }}" && test -n "${{ steps.hunt.outputs.incident }}"
 """
 
@@ -119,6 +126,16 @@ async def test_to_act_its_workflow_must_be_named_and_a_founder_agree(shop: Shop,
     shop.bot.workflow_tokens._policies.clear()
     run = await run_of(shop, text + "# again\n", **{"note.txt": "again\n"})
     assert run.conclusion == "success", log_of(run)
+
+    async def begun() -> Any:
+        return await shop.last_run()
+
+    asked = (await shop.eventually(begun)).trigger["request"]
+    assert (asked["good"], asked["numeric"], asked["check"]) == (
+        good,
+        "p95 latency:higher",
+        "smoke",
+    )
 
 
 async def test_without_the_permission_it_says_which_one_is_missing(shop: Shop, url: str) -> None:

@@ -199,7 +199,7 @@ class Api:
         return (
             Endpoint("POST", "/incidents/revert", "Revert a merged pull request or a commit.",
                      self.revert, write, body=RevertBody, answer=AcceptedAnswer, status=202),
-            Endpoint("POST", "/incidents/bisect", "Find the commit that broke a check.",
+            Endpoint("POST", "/incidents/bisect", "Find what broke a check, or changed a number.",
                      self.bisect, write, body=BisectBody, answer=AcceptedAnswer, status=202),
             Endpoint("POST", "/incidents/rollback", "Give all traffic back to the baseline.",
                      self.rollback, write, body=RollbackBody, answer=AcceptedAnswer, status=202),
@@ -244,7 +244,11 @@ class Api:
         body = await read_model(request, BisectBody)
         repository = await self._callers.repository(token, body.repository)
         asked = BisectRequest(
-            good=body.good, bad=body.bad, check=body.check, reason=body.reason or ""
+            good=body.good,
+            bad=body.bad,
+            check=body.check,
+            numeric=body.numeric,
+            reason=body.reason or "",
         )
         return await self._take(request, token, repository, asked)
 

@@ -9,7 +9,16 @@ from http import HTTPStatus
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bot.intake.http.auth import ApiToken
 from bot.intake.http.bodies import one_line
@@ -20,6 +29,7 @@ from bot.records.runs import StoredRun
 from bot.triggers import (
     CapabilityName,
     CommitTarget,
+    Numeric,
     ProviderName,
     PullRequestTarget,
     Revision,
@@ -105,7 +115,10 @@ class RevertBody(_Body):
 
 
 class BisectBody(_Body):
-    """What to search: from `good` (looked for where it is left out) to `bad`, by `check`."""
+    """What to search: from `good` (looked for where it is left out) to `bad`, by `check`.
+
+    With `numeric`, which needs `good`, the commit that changed a number is looked for.
+    """
 
     repository: RepositoryName | None = Field(default=None, description=WHICH_REPOSITORY)
     bad: Revision = Field(description="The bad end: a branch, tag or SHA that was merged.")
@@ -113,7 +126,20 @@ class BisectBody(_Body):
     check: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)] | None = (
         Field(default=None, description="The check that tells good from bad.")
     )
+    numeric: Numeric | None = Field(
+        default=None,
+        description="A metric whose change is looked for: its name, which has no colon, and "
+        "perhaps which direction is worse, as in `latency`, `latency:higher` or `score:lower`.",
+    )
     reason: Reason | None = None
+
+    @field_validator("numeric")
+    @classmethod
+    def _is_compared(cls, numeric: str | None, known: ValidationInfo) -> str | None:
+        # An end that is wrong is told of by itself.
+        if numeric is not None and known.data.get("good", "") is None:
+            raise ValueError("needs a good end to compare with: give `good` as well")
+        return numeric
 
 
 class ShadowBody(_Body):

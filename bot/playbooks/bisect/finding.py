@@ -8,11 +8,23 @@ from collections.abc import Sequence
 from bot.culprit import log
 from bot.culprit.evidence import SearchSettings
 from bot.culprit.graph import CommitGraph
+from bot.culprit.metric import MISSES, MetricSearch
+from bot.culprit.metric_log import is_metric_log
 from bot.culprit.search import Search
-from bot.culprit.verdict import Verdict
+from bot.culprit.verdict import SearchStatus
+from bot.playbooks.bisect.numeric import NumericSearch
 from bot.records.bisects import Bar
 from bot.records.documents.artifacts import canonical_bytes
-from bot.records.documents.reports import BisectReport, Finding, NamedBoundary, Suspect
+from bot.records.documents.reports import (
+    BisectReport,
+    Finding,
+    MetricEffect,
+    NamedBoundary,
+    Suspect,
+)
+
+CulpritSearch = Search | NumericSearch
+"""A search for a failure's culprit, or for what changed a number."""
 
 _DIGITS = 6
 _SHOWN = 50
@@ -20,8 +32,9 @@ BARS = 24
 _WIDTH = 30
 
 
-def finding_of(verdict: Verdict) -> Finding:
-    """Write a verdict down; of a long list of suspects the likeliest fifty."""
+def finding_of(search: CulpritSearch) -> Finding:
+    """Write down what is concluded by now; of a long list of suspects the likeliest fifty."""
+    verdict = search.verdict()
     return Finding(
         status=verdict.status.value,
         culprit=verdict.culprit,
@@ -42,6 +55,22 @@ def finding_of(verdict: Verdict) -> Finding:
         boundaries=tuple(
             NamedBoundary(sha=each.sha, kind=each.kind.value) for each in verdict.boundaries
         ),
+        effect=_effect(search.metric) if isinstance(search, NumericSearch) else None,
+    )
+
+
+def _effect(search: MetricSearch) -> MetricEffect | None:
+    """By how much the number changed; None where nothing is named that changed it."""
+    found = search.verdict()
+    if found.status not in (SearchStatus.CULPRIT, SearchStatus.CLASS):
+        return None
+    low, high = (round(each, _DIGITS) for each in found.interval)
+    return MetricEffect(
+        metric=search.metric,
+        effect=round(found.effect, _DIGITS),
+        low=low,
+        high=high,
+        deviations=round(found.deviations, _DIGITS),
     )
 
 
@@ -58,21 +87,22 @@ def guilty(finding: Finding, graph: CommitGraph) -> str | None:
     return None
 
 
-def log_lines(search: Search) -> tuple[str, ...]:
+def log_lines(search: CulpritSearch) -> tuple[str, ...]:
     """Split a search's log into its lines."""
     return tuple(search.to_log().splitlines())
 
 
-def search_of(lines: Sequence[str]) -> Search:
+def search_of(lines: Sequence[str]) -> CulpritSearch:
     """Rebuild a search from its log's lines.
 
     Raises:
         log.LogError: they are no log of a search.
     """
-    return Search.from_log("".join(f"{line}\n" for line in lines))
+    text = "".join(f"{line}\n" for line in lines)
+    return NumericSearch.from_log(text) if is_metric_log(text) else Search.from_log(text)
 
 
-def with_budget(search: Search, budget: int) -> Search:
+def with_budget(search: CulpritSearch, budget: int) -> CulpritSearch:
     """Let a search that was stopped go on with a larger budget; all it has learnt stays.
 
     As many failures of the infrastructure as at first are put up with again: a person who asks to
@@ -80,6 +110,9 @@ def with_budget(search: Search, budget: int) -> Search:
     """
     header, *events = log_lines(search)
     entry = json.loads(header)
+    if isinstance(search, NumericSearch):
+        entry |= {"budget": budget, "misses": entry["misses"] + MISSES}
+        return search_of([log.line(entry).rstrip("\n"), *events])
     settings, usual = entry["settings"], SearchSettings()
     settings["budget"] = budget
     settings["infra_attempts"] += usual.infra_attempts
@@ -87,7 +120,7 @@ def with_budget(search: Search, budget: int) -> Search:
     return search_of([log.line(entry).rstrip("\n"), *events])
 
 
-def judged_as(search: Search, other: Search) -> Search:
+def judged_as(search: CulpritSearch, other: CulpritSearch) -> CulpritSearch:
     """Let a search go on with the settings of another one; all it has learnt stays."""
     header, events = log_lines(other)[0], log_lines(search)[1:]
     return search_of([header, *events])
@@ -102,11 +135,11 @@ def replay(report: bytes) -> bytes:
     read = BisectReport.model_validate_json(report)
     if read.finding is None or not read.log:
         return canonical_bytes(read)
-    found = finding_of(search_of(read.log).verdict())
+    found = finding_of(search_of(read.log))
     return canonical_bytes(read.model_copy(update={"finding": found}))
 
 
-def bars(search: Search, most: int) -> tuple[Bar, ...]:
+def bars(search: CulpritSearch, most: int) -> tuple[Bar, ...]:
     """Divide the range into at most `most` stretches, oldest first, with the posterior of each."""
     candidates = search.probabilities()
     size = max(1, -(-len(candidates) // most))
@@ -119,7 +152,7 @@ def bars(search: Search, most: int) -> tuple[Bar, ...]:
     return tuple(found)
 
 
-def chart(search: Search) -> str:
+def chart(search: CulpritSearch) -> str:
     """Draw the posterior over the range as text, oldest commits first.
 
     Each bar is a commit, or in long ranges a stretch of commits; its length is the probability

@@ -83,9 +83,10 @@ async def fix(
     case, plan = work.case, work.plan
     culprit, before = case.offenders[0].sha, case.good or plan.bad
     await see_which_checks_count(work, before)
-    if plan.check is not None and plan.check not in work.counting.names:
+    broken = plan.broken_check
+    if broken is not None and broken not in work.counting.names:
         # The broken check decides first of all, whatever else is configured or required.
-        smoke = (plan.check, *work.counting.smoke)
+        smoke = (broken, *work.counting.smoke)
         work.counting = work.counting.model_copy(update={"smoke": smoke})
     touched = await _irreversible(work, culprit)
     work.spec = work.spec_report(base=outcome.onto, head=None, tally=None)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bot import markdown
 from bot.culprit.evidence import TrialOutcome
+from bot.names import split_numeric, typed_numeric
 from bot.playbooks.bisect.trials import TrialRow
 from bot.playbooks.incident.context import IncidentContext
 from bot.playbooks.incident.phrases import (
@@ -33,6 +34,7 @@ class BisectMessages(IncidentContext):
     """
 
     check: str | None
+    numeric: str | None = None
     bad: str
     good: str = ""
     commits: int = 0
@@ -44,13 +46,35 @@ class BisectMessages(IncidentContext):
     @property
     def to_start_over(self) -> str:
         """The same search once more; it has a range, without which nothing can be searched."""
+        metric = f" numeric {self.typed_metric}" if self.numeric else ""
         check = f" check {self.check}" if self.check else ""
-        return f"/bisect {self.good[:12]}..{self.bad[:12]}{check}"
+        return f"/bisect {self.good[:12]}..{self.bad[:12]}{metric}{check}"
+
+    @property
+    def broken_check(self) -> str | None:
+        """The check that fails; None where there is none, or it is about a number."""
+        return self.check if self.numeric is None else None
+
+    @property
+    def metric(self) -> str | None:
+        """The metric whose change is looked for; None where it is about a failure."""
+        return split_numeric(self.numeric)[0] if self.numeric else None
+
+    @property
+    def typed_metric(self) -> str:
+        """The metric as a command takes it; empty where it is about a failure."""
+        return typed_numeric(self.numeric) if self.numeric else ""
+
+    @property
+    def did(self) -> str:
+        """What the culprit did to the signal."""
+        return "changed" if self.numeric else "broke"
 
     @property
     def signal(self) -> str:
         """What tells good from bad, as Markdown."""
-        return markdown.code(self.check) if self.check else "the trial"
+        named = self.metric or self.check
+        return markdown.code(named) if named else "the trial"
 
 
 _SHORT = 7
@@ -66,14 +90,31 @@ NO_ROOM = (
 # --- titles -----------------------------------------------------------------------------------
 
 
-def incident_title(check: str | None, base: str) -> str:
-    """What the incident is called (plain text)."""
-    return f"{quoted(check or 'The trial')} fails on {quoted(base)}"
+def incident_title(check: str | None, base: str, numeric: str | None = None) -> str:
+    """What the incident is called (plain text).
+
+    Args:
+        check: what tells good from bad; None where only trials do.
+        base: the branch.
+        numeric: the metric whose change is looked for, perhaps with what is worse; None where it
+            is about a failure.
+    """
+    if numeric is None:
+        return f"{quoted(check or 'The trial')} fails on {quoted(base)}"
+    name, worse = split_numeric(numeric)
+    return f"{quoted(name)} {f'got {worse}' if worse else 'changed'} on {quoted(base)}"
+
+
+def task(check: str | None, numeric: str | None) -> str:
+    """What is to be found out (plain text)."""
+    if numeric is None:
+        return f"Find what broke {check or 'the trial'}"
+    return f"Find what changed {split_numeric(numeric)[0]}"
 
 
 def issue_title(case: BisectMessages) -> str:
     """The incident issue's title (plain text)."""
-    return f"Incident: {incident_title(case.check, case.base)}"
+    return f"Incident: {incident_title(case.check, case.base, case.numeric)}"
 
 
 def fix_title(case: BisectMessages) -> str:
@@ -84,7 +125,8 @@ def fix_title(case: BisectMessages) -> str:
 def commit_message(case: BisectMessages, commits: Sequence[str]) -> str:
     """The fix commit's message, in the form of `git revert`."""
     lines = "\n".join(f"This reverts commit {sha}." for sha in commits)
-    found = f"Found by bisect: {quoted(case.check or 'the trial')} fails since then."
+    signal = quoted(case.metric or case.check or "the trial")
+    found = f"Found by bisect: {signal} {_is_worse(case)} since then."
     return f"{fix_title(case)}\n\n{lines}\n\n{found}"
 
 
@@ -96,7 +138,7 @@ def joined(issue: int | None, incident: str) -> Ending:
     where = f"#{issue}" if issue else markdown.code(incident)
     return Ending(
         outcome="joined",
-        reason=f"The culprit of this check is already being searched for, as incident {where}.",
+        reason=f"This culprit is already being searched for, as incident {where}.",
         remedy="`/status` says where it stands.",
     )
 
@@ -110,9 +152,7 @@ def issue_body(case: BisectMessages, standing: StatusMessage, picture: str) -> s
     over = standing.state in ("done", "stopped")
     return paragraphs(
         f"**{standing.headline}**",
-        f"{case.signal} {'failed' if over else 'fails'} on {markdown.code(case.base)} at "
-        f"{linked(case, case.bad)}, and I {'looked' if over else 'am looking'} for the commit that "
-        f"broke it.{reason}",
+        f"{_trouble(case, over=over)}{reason}",
         facts(case),
         body(standing),
         passed_over(case, standing),
@@ -122,6 +162,32 @@ def issue_body(case: BisectMessages, standing: StatusMessage, picture: str) -> s
         else "",
         commands(standing, "/retry", "/cancel", "/good SHA", "/bad SHA", "/skip SHA"),
     )
+
+
+def _trouble(case: BisectMessages, *, over: bool) -> str:
+    """What is wrong, and what is done about it."""
+    base, bad, looking = markdown.code(case.base), linked(case, case.bad), "looked"
+    if not over:
+        looking = "am looking"
+    if case.numeric is None:
+        fails = "failed" if over else "fails"
+        return (
+            f"{case.signal} {fails} on {base} at {bad}, and I {looking} for the commit that "
+            "broke it."
+        )
+    _, worse = split_numeric(case.numeric)
+    return (
+        f"{case.signal} {f'got {worse}' if worse else 'changed'} on {base} between "
+        f"{linked(case, case.good)} and {bad}, and I {looking} for the commit that did it."
+    )
+
+
+def _is_worse(case: BisectMessages) -> str:
+    """What is wrong since the culprit, after what it is about."""
+    if case.numeric is None:
+        return "fails"
+    _, worse = split_numeric(case.numeric)
+    return f"is {worse}" if worse else "is different"
 
 
 def check_summary(
@@ -161,10 +227,12 @@ def fix_section(
     culprit = case.offenders[0].sha
     return paragraphs(
         f"**{standing.headline}**",
-        f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)} "
-        f"({finding.confidence:.1%} sure), which this reverts. Incident: #{case.issue}.",
+        f"{case.signal} {_is_worse(case)} on {markdown.code(case.base)} since "
+        f"{linked(case, culprit)} ({finding.confidence:.1%} sure), which this reverts. "
+        f"Incident: #{case.issue}.",
         *boundaries_in_words(case, finding),
-        verification_in_words(verification),
+        *effect_in_words(case, finding),
+        verification_in_words(case, verification),
         facts(case),
         body(standing),
         "What this fix must achieve:",
@@ -176,9 +244,10 @@ def culprit_comment(case: BisectMessages, finding: Finding, verification: Verifi
     """The one comment on the pull request that brought the culprit: facts, kindly."""
     culprit = case.offenders[0].sha
     return paragraphs(
-        f"{case.signal} fails on {markdown.code(case.base)} since {linked(case, culprit)}, as far "
-        f"as {finding.trials} trials and {case.known} earlier results tell "
-        f"({finding.confidence:.1%} sure). {verification_in_words(verification)}",
+        f"{case.signal} {_is_worse(case)} on {markdown.code(case.base)} since "
+        f"{linked(case, culprit)}, as far as {finding.trials} trials and {case.known} earlier "
+        f"results tell ({finding.confidence:.1%} sure). "
+        f"{verification_in_words(case, verification)}",
         f"#{case.pull_request} would revert it, so that {markdown.code(case.base)} is green "
         "while this is fixed; nothing is lost by that. If you have a fix at hand, that is as "
         f"good: merge it and close #{case.pull_request}. If this looks wrong to you, say so on "
@@ -204,10 +273,13 @@ def learnt(case: BisectMessages, finding: Finding, *, reason: bool = True) -> tu
         for part in (
             markdown.text(finding.reason) if reason else "",
             *boundaries_in_words(case, finding),
+            *effect_in_words(case, finding),
             f"With 95% probability it is one of these:\n\n{listed}{rest}" if listed else "",
             f"A result for one of these would tell the most: {splitters}." if splitters else "",
             f"There may be no culprit at all ({finding.p_no_culprit:.1%}), or an older one "
-            f"({finding.p_before_range:.1%}).",
+            f"({finding.p_before_range:.1%})."
+            if case.numeric is None
+            else "",
         )
         if part
     )
@@ -252,7 +324,24 @@ def remembered(trials: Sequence[TrialMade]) -> list[str]:
     return [f"{len(trials)} results of earlier attempts are used again."]
 
 
-def verification_in_words(verification: Verification) -> str:
+def effect_in_words(case: BisectMessages, finding: Finding) -> tuple[str, ...]:
+    """By how much a number changed, where a commit is named that changed it."""
+    found = finding.effect
+    if found is None:
+        return ()
+    return (
+        f"{case.signal} changed by {found.effect:+.4g} (95%: {found.low:+.4g} to "
+        f"{found.high:+.4g}), {abs(found.deviations):.1f} times what single runs differ by.",
+    )
+
+
+ONLY_SKIP = (
+    "A number cannot be said to be good or bad: of your words, only `/skip SHA` counts in this "
+    "search."
+)
+
+
+def verification_in_words(case: BisectMessages, verification: Verification) -> str:
     """What the fresh runs say, in a sentence."""
     if verification.boundary == "not made":
         return f"Fresh runs were not made: {markdown.text(verification.note)}"
@@ -260,8 +349,9 @@ def verification_in_words(verification: Verification) -> str:
         role: [each for each in verification.runs if each.role == role]
         for role in ("culprit", "parent", "revert")
     }
+    failed = "failed" if case.numeric is None else "had the worse number in"
     parts = [
-        f"{name} failed {sum(e.failed for e in found)} of "
+        f"{name} {failed} {sum(e.failed for e in found)} of "
         f"{sum(e.failed + e.passed for e in found)} fresh runs"
         for name, found in (
             ("the suspect", runs["culprit"]),

@@ -26,7 +26,7 @@ from bot.git.history import (
 )
 from bot.github.errors import NotFound
 from bot.github.models import CheckResult, RepositoryFacts
-from bot.names import split_steps, unwrapped
+from bot.names import split_numeric, split_steps, typed_numeric, unwrapped
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, count_between
 from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror
 from bot.playbooks.checks.results import meant
@@ -35,6 +35,8 @@ from bot.playbooks.plan import CannotPlan, Declined, read_config
 from bot.triggers import BisectRequest, Value
 
 _HEX = re.compile(r"[0-9a-f]{7,40}")
+_SWALLOWED = re.compile(r"(?i)\snumeric\s\S")
+"""A metric that was asked for after the check's name, which is the rest of the line."""
 _CHECKS_NAMED = 10
 _SHORT = 12
 _RECORDS_IN_A_ROW = 20
@@ -50,6 +52,8 @@ class BisectPlan(Value):
         bad: the bad end, a commit of `base`.
         good: the good end, where a person named one.
         check: the check that tells good from bad; None where only the trial workflow tells.
+        numeric: the metric whose change is looked for, perhaps with which direction is worse; the
+            check is then the one whose reports carry it. None where it is about a failure.
         base: the branch the search is about.
         base_head: its head when this was settled.
         facts: the repository's settings; trial workflows are dispatched at its default branch.
@@ -68,6 +72,7 @@ class BisectPlan(Value):
     config: Config
     config_fault: str | None
     has_sandbox: bool = True
+    numeric: str | None = None
 
     @property
     def default_branch(self) -> str:
@@ -75,9 +80,18 @@ class BisectPlan(Value):
         return self.facts.default_branch
 
     @property
+    def broken_check(self) -> str | None:
+        """The check that fails and has to pass again; None where there is none, as of a number."""
+        return self.check if self.numeric is None else None
+
+    @property
     def subject(self) -> str:
-        """What the incident is about: one is open at a time for a check of a branch."""
-        return f"check:{self.check or 'trial'}@{self.base}"
+        """What the incident is about: one is open at a time for a check of a branch.
+
+        Each of its numbers is another matter than its failure, and than the other numbers.
+        """
+        told_by = f"check:{self.check or 'trial'}@{self.base}"
+        return told_by if self.numeric is None else f"metric:{self.numeric} {told_by}"
 
 
 class BisectPlanned(RootModel[Annotated[BisectPlan | Declined, Field(union_mode="left_to_right")]]):
@@ -119,6 +133,16 @@ async def _plan(
     *,
     has_sandbox: bool,
 ) -> BisectPlan:
+    if request.numeric is not None and request.good is None:
+        raise CannotPlan(
+            f"Nothing says what {markdown.code(split_numeric(request.numeric)[0])} was before it "
+            "changed: no good end is named.",
+            "Name a commit where it was as it should be: "
+            + markdown.code(
+                f"/bisect GOOD..{request.bad or ''} numeric {typed_numeric(request.numeric)}"
+            )
+            + ".",
+        )
     facts = await github.about()
     await mirror.refresh()
     config, fault = await _config_of(facts.default_branch, mirror, settled, has_sandbox=has_sandbox)
@@ -133,7 +157,12 @@ async def _plan(
     ours = (await github.app()).id
     results = [r for r in await github.checks.results(bad) if r.app_id != ours]
     results = await without_trials(results, bad, config, github)
-    check = which_check(request.check, results, config, reason=request.reason)
+    named = request.check
+    check = (
+        which_check(named, results, config, reason=request.reason)
+        if request.numeric is None
+        else which_reports(named, results, config, reason=request.reason)
+    )
     if isinstance(check, Declined):
         raise CannotPlan(check.reason, check.remedy)
     return BisectPlan(
@@ -146,6 +175,7 @@ async def _plan(
         config=config,
         config_fault=fault,
         has_sandbox=has_sandbox,
+        numeric=request.numeric,
     )
 
 
@@ -236,28 +266,9 @@ def which_check(
     Returns:
         Its name; None where only the trial workflow can tell; or why neither is possible.
     """
-    reported = sorted({result.name for result in results})
-    failing = sorted({r.name for r in results if r.is_completed and not r.is_passed})
-    can_try = config.bisect.can_try
     if named is not None:
-        whole = meant(unwrapped(f"{named} because {reason}"), reported) if reason else []
-        found = whole or meant(named, reported)
-        if len(found) == 1:
-            return found[0]
-        if can_try and not reported:
-            return named
-        if found:
-            return Declined(
-                reason=f"{markdown.code(named)} stands for {len(found)} checks: {_listed(found)}.",
-                remedy="Write the name of one exactly: `/bisect GOOD..BAD check NAME`.",
-            )
-        return Declined(
-            reason=f"No check named {markdown.code(named)} has reported on the bad end.",
-            remedy=f"Reported there: {_listed(reported)}. Name one of them: "
-            "`/bisect GOOD..BAD check NAME`."
-            if reported
-            else "No other has either: wait for its checks, or name another bad end.",
-        )
+        return _named_check(named, results, config, reason=reason)
+    failing = sorted({r.name for r in results if r.is_completed and not r.is_passed})
     configured = [n for n in failing if n in (*config.checks.smoke, *config.checks.evals)]
     chosen = failing if len(failing) == 1 else configured
     if len(chosen) == 1:
@@ -267,13 +278,64 @@ def which_check(
             reason=f"{len(failing)} checks fail on the bad end: {_listed(failing)}.",
             remedy="Say which one to follow: `/bisect GOOD..BAD check NAME`.",
         )
-    if can_try:
+    if config.bisect.can_try:
         return None
     return Declined(
         reason="No check fails on the bad end, so nothing tells good commits from bad ones.",
         remedy="Wait for its checks or name another bad end. To have commits tried, name a "
         f"trial workflow in {markdown.code('.github/playbooks.yml')} under "
         "`bisect: {workflow: …}`.",
+    )
+
+
+def which_reports(
+    named: str | None, results: list[CheckResult], config: Config, *, reason: str = ""
+) -> str | Declined | None:
+    """Choose the check whose reports carry a number: none has to fail for that.
+
+    Takes what `which_check` takes.
+
+    Returns:
+        Its name; None where only trials tell the number; or why neither is possible.
+    """
+    if named is not None:
+        return _named_check(named, results, config, reason=reason)
+    if config.bisect.can_try:
+        return None
+    return Declined(
+        reason="Commits cannot be tried here and no check is named, so nothing tells the number.",
+        remedy="To have commits tried, name a trial workflow in "
+        f"{markdown.code('.github/playbooks.yml')} under `bisect: {{workflow: …}}`. Or name the "
+        "check whose reports carry the number: `/bisect GOOD..BAD numeric METRIC check NAME`.",
+    )
+
+
+def _named_check(
+    named: str, results: list[CheckResult], config: Config, *, reason: str
+) -> str | Declined:
+    """The check that somebody named, as it is reported on the bad end."""
+    reported = sorted({result.name for result in results})
+    whole = meant(unwrapped(f"{named} because {reason}"), reported) if reason else []
+    found = whole or meant(named, reported)
+    if len(found) == 1:
+        return found[0]
+    if config.bisect.can_try and not reported:
+        return named
+    if found:
+        return Declined(
+            reason=f"{markdown.code(named)} stands for {len(found)} checks: {_listed(found)}.",
+            remedy="Write the name of one exactly: `/bisect GOOD..BAD check NAME`.",
+        )
+    before = " `numeric NAME` stands before `check`." if _SWALLOWED.search(named) else ""
+    return Declined(
+        reason=f"No check named {markdown.code(named)} has reported on the bad end.",
+        remedy=(
+            f"Reported there: {_listed(reported)}. Name one of them: "
+            "`/bisect GOOD..BAD check NAME`."
+            if reported
+            else "No other has either: wait for its checks, or name another bad end."
+        )
+        + before,
     )
 
 
@@ -406,10 +468,11 @@ async def _refuse_wrong_ends(
         )
     if not await mirror.read(lambda git: is_ancestor(git, good, bad)):
         if await mirror.read(lambda git: is_ancestor(git, bad, good)):
+            metric = f" numeric {typed_numeric(request.numeric)}" if request.numeric else ""
             raise CannotPlan(
                 f"The ends are the wrong way round: {good_named} comes after {bad_named}.",
                 "Write the older, good end first: "
-                + markdown.code(f"/bisect {request.bad}..{request.good}")
+                + markdown.code(f"/bisect {request.bad}..{request.good}{metric}")
                 + ".",
             )
         base = await mirror.read(lambda git: merge_base(git, good, bad))

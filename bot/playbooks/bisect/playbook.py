@@ -16,6 +16,7 @@ from bot.playbooks.bisect import messages as words
 from bot.playbooks.bisect import status_messages
 from bot.playbooks.bisect.finding import guilty
 from bot.playbooks.bisect.fix import ended, fix, green_again, reverting
+from bot.playbooks.bisect.numeric import NumericSearch
 from bot.playbooks.bisect.plan import (
     BisectPlanned,
     TrialSettings,
@@ -26,7 +27,13 @@ from bot.playbooks.bisect.ports import BisectResources
 from bot.playbooks.bisect.runners import remove_hidden_refs
 from bot.playbooks.bisect.search import NoGoodEnd, RangeSearch, Stopped, earlier_trials
 from bot.playbooks.bisect.status_messages import checking
-from bot.playbooks.bisect.verify import BranchWatch, Cancelled, Verifier, publish_preview
+from bot.playbooks.bisect.verify import (
+    BranchWatch,
+    Cancelled,
+    Verifier,
+    outcome_of,
+    publish_preview,
+)
 from bot.playbooks.bisect.workflow import BisectWorkflow
 from bot.playbooks.incident.context import NewIncident, Offender, begin
 from bot.playbooks.incident.phrases import StatusMessage, listed
@@ -75,7 +82,7 @@ async def bisect(
         lambda plan: NewIncident(
             kind="bisect",
             subject=plan.subject,
-            title=words.incident_title(plan.check, plan.base),
+            title=words.incident_title(plan.check, plan.base, plan.numeric),
             severity=UNKNOWN_SEVERITY,
             reason=request.reason,
             refs={"bad": plan.bad, "good": plan.good, "check": plan.check, "base": plan.base_head},
@@ -236,7 +243,9 @@ class _Bisect:
             await work.name_suspects(finding)
             if stopped is not None and stopped.cancelled:
                 raise Cancelled(stopped.by)
-            if finding.status in ("no_culprit", "before_range") and finding.may_report:
+            # That a number changed too little to be pinned on a commit is no probability.
+            sure = finding.may_report or work.case.numeric is not None
+            if finding.status in ("no_culprit", "before_range") and sure:
                 return None, _not_made("there is no suspect")
             culprit = guilty(finding, range_search.graph)
             if culprit is None:
@@ -402,7 +411,7 @@ class _Bisect:
             return _not_made("the search was stopped before")
         preview = await self._preview(culprit)
 
-        parallel = work.plan.config.bisect.parallel
+        parallel, search = work.plan.config.bisect.parallel, range_search.search
 
         async def tell(left: int) -> None:
             yet = checking(left, work.scheduler.table, parallel)
@@ -415,8 +424,9 @@ class _Bisect:
             parallel=parallel,
             look_again=work.look_again,
             tell=tell,
+            outcome_of=search.outcome_of if isinstance(search, NumericSearch) else outcome_of,
         )
-        bounds = range_search.search.flake_bounds()
+        bounds = search.flake_bounds()
         return await verifier.verify(
             culprit, suspect.parents, preview, bounds, most=range_search.trials_left
         )

@@ -49,7 +49,7 @@ class BisectKnownChecks(KnownRunsKnownChecks, Protocol):
     """What a check has said of many commits."""
 
     async def of_merged_heads(
-        self, commits: Sequence[str], check: str
+        self, commits: Sequence[str], check: str, *, numbers: bool = False
     ) -> tuple[KnownCheck, ...]: ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot.playbooks.bisect.finding import bars, finding_of, log_lines
-from bot.playbooks.bisect.messages import BisectMessages, incident_title
+from bot.playbooks.bisect.messages import BisectMessages, incident_title, task
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.search import RangeSearch
 from bot.playbooks.bisect.trials import TrialRow
@@ -35,18 +35,17 @@ BARS_SHOWN = 60
 SUSPECTS_SHOWN = 20
 
 
-def decision(case: BisectMessages, *, at: datetime, seed: str, audit: Anchor) -> str:
+def decision(case: BisectMessages, *, at: datetime, seed: str | None, audit: Anchor) -> str:
     """Write the ADR of a bisect: proposed, its outcome pending."""
-    signal = case.check or "the trial"
     return render(
         AdrFacts(
             incident_id=case.incident,
-            title=f"Find what broke {signal} and revert it",
+            title=f"{task(case.check, case.numeric)} and revert it",
             date=at.date(),
             decision_makers=(case.requested_by.login,),
             problem=(
-                f"{incident_title(case.check, case.base)} at {case.bad[:12]}, and it is not known "
-                "since which commit.",
+                f"{incident_title(case.check, case.base, case.numeric)} at "
+                f"{case.bad[:12]}, and it is not known since which commit.",
                 f"Reason given: {case.reason}" if case.reason else "No reason was given.",
             ),
             drivers=(
@@ -114,7 +113,8 @@ def shown(
         trials=tuple(_made(row) for row in trials),
         trials_left=range_search.trials_left,
         verification=verification,
-        seed=str(search.settings.seed),
+        seed=range_search.seed,
+        numeric=case.numeric,
         notes=tuple(range_search.notes),
     )
 
@@ -132,16 +132,17 @@ def report(
     return canonical_bytes(
         BisectReport(
             **account.told,
-            seed=str(search.settings.seed) if search else None,
+            seed=range_search.seed if range_search else None,
             searched=Searched(
                 base_branch=account.case.base,
                 bad=plan.bad,
                 goods=search.graph.goods if search else ((plan.good,) if plan.good else ()),
                 check=plan.check,
+                numeric=plan.numeric,
                 commits=len(search.graph) if search else 0,
             ),
             known_results=len(range_search.known) if range_search else 0,
-            finding=finding_of(search.verdict()) if search else None,
+            finding=finding_of(search) if search else None,
             stopped=account.result.stopped,
             trials=(
                 *(range_search.remembered if range_search else ()),
@@ -165,7 +166,7 @@ def spec_report(
     tally: CheckTally | None,
     *,
     run: str,
-    seed: str,
+    seed: str | None,
     base_head: str,
     head: str | None,
 ) -> SpecReport:
@@ -179,22 +180,27 @@ def spec_report(
         counting: the checks that decide about the fix.
         tally: what they say by now; None before they could.
         run: the Run's id.
-        seed: the search's seed.
+        seed: the search's seed; None where nothing is drawn.
         base_head: the commit the fix was computed on.
         head: the fix's commit; unknown within that commit itself.
     """
     rows = tally.rows if tally else ()
     culprit = case.offenders[0].sha[:12]
+    boundary = f"{culprit} fails and its parents pass"
+    cured = f"the bad end passes with {culprit} reverted"
+    if case.metric is not None:
+        boundary = f"{culprit} has the worse {case.metric}, and its parents do not"
+        cured = f"the bad end has the {case.metric} of before with {culprit} reverted"
     spec = [
-        _checked(name, number, case.check, counting, rows)
+        _checked(name, number, case.broken_check, counting, rows)
         for number, name in enumerate(counting.names, 1)
     ]
     spec.append(
         Requirement(
             id="boundary",
-            statement=f"{culprit} fails and its parents pass, in fresh runs",
+            statement=f"{boundary}, in fresh runs",
             kind="regression",
-            check=case.check,
+            check=case.broken_check,
             expectation="confirmed",
             observed=verification.boundary,
             verdict=_verdict_of(verification.boundary),
@@ -203,9 +209,9 @@ def spec_report(
     spec.append(
         Requirement(
             id="revert",
-            statement=f"the bad end passes with {culprit} reverted, in fresh runs",
+            statement=f"{cured}, in fresh runs",
             kind="regression",
-            check=case.check,
+            check=case.broken_check,
             expectation="confirmed",
             observed=verification.revert,
             verdict=_verdict_of(verification.revert),

@@ -28,6 +28,7 @@ from bot.git.trees import has_tree, tree_of
 from bot.github.calls.git_data import WORKFLOWS
 from bot.github.calls.trees import TreeChange
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
+from bot.github.models import WorkflowJob
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.ports import (
     BisectGit,
@@ -40,7 +41,13 @@ from bot.playbooks.bisect.ports import (
 from bot.playbooks.bisect.trials import AwaitedTrial, Ended, Started, TrialRunner, TrialsLook
 from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import Step
-from bot.trials.outcome import TrialJudgement, fingerprint_of, judge_workflow_run
+from bot.trials.outcome import (
+    TrialJudgement,
+    fingerprint_of,
+    ignored_of,
+    judge_workflow_run,
+    metrics_of,
+)
 from bot.trials.pool import Order
 from bot.trials.runner import TrialPlan, TrialResult
 from bot.triggers import Trigger, Value
@@ -369,10 +376,21 @@ class ActionsTrialRunner:
                     failed = [job.id for job in jobs if job.conclusion == "failure"][:3]
                     notes = [n for j in failed for n in await self._github.workflows.annotations(j)]
                     judgement = judgement.model_copy(update={"fingerprint": fingerprint_of(notes)})
+                if self._plan.numeric is not None:
+                    judgement = await self._with_numbers(judgement, jobs)
                 ended.append(Ended(name=name, judgement=judgement, url=found.html_url or None))
         ids = [each.run_id for each in waiting.values()]
         newest = max((run_id for run_id in ids if run_id in by_id), default=None)
         return TrialsLook(ended=tuple(ended), head=by_id[newest].head_sha if newest else None)
+
+    async def _with_numbers(
+        self, judgement: TrialJudgement, jobs: Sequence[WorkflowJob]
+    ) -> TrialJudgement:
+        """Add the numbers that the jobs reported by annotations, and why some do not count."""
+        ran = [job.id for job in jobs if job.conclusion != "skipped"][:_JOBS_READ]
+        notes = [note for job in ran for note in await self._github.workflows.annotations(job)]
+        reason = " ".join((judgement.reason, *ignored_of(notes)))
+        return judgement.model_copy(update={"metrics": metrics_of(notes), "reason": reason})
 
     async def stop(self, waiting: Mapping[str, AwaitedTrial]) -> None:
         """Cancel the runs."""
@@ -383,6 +401,8 @@ class ActionsTrialRunner:
         """Runs that are over leave nothing here; hidden refs are the playbook's to remove."""
 
 
+_JOBS_READ = 10
+"""Of how many jobs of a trial the annotations are read for numbers."""
 _CLOCKS_DIFFER = timedelta(minutes=10)
 """GitHub's clock and ours."""
 

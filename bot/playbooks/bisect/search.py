@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import cast
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,8 +34,17 @@ from bot.culprit.verdict import SearchStatus
 from bot.git.history import first_parents
 from bot.github.calls.known_checks import AT_ONCE
 from bot.github.models import KnownCheck
+from bot.names import split_numeric
+from bot.playbooks.bisect import messages as words
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, CommitRange, read_range
-from bot.playbooks.bisect.finding import finding_of, judged_as, log_lines, with_budget
+from bot.playbooks.bisect.finding import (
+    CulpritSearch,
+    finding_of,
+    judged_as,
+    log_lines,
+    with_budget,
+)
+from bot.playbooks.bisect.numeric import NumericSearch, numeric_search, reporting
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror, bisects, runs
 from bot.playbooks.bisect.status_messages import outlook, usual_length
@@ -43,7 +53,7 @@ from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.run import Patience, Run, Signal, SignalKind
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records.documents.reports import Finding, TrialMade
-from bot.trials.outcome import counted, evidence, green
+from bot.trials.outcome import TrialJudgement, counted, evidence, green
 from bot.triggers import Actor, Value
 
 log = structlog.get_logger(__name__)
@@ -160,7 +170,7 @@ class RangeSearch:
         self.remembered: tuple[TrialMade, ...] = ()
         self.notes: list[str] = []
         self.range: CommitRange
-        self.search: Search
+        self.search: CulpritSearch
         self._run = run
         self._github = github
         self._mirror = mirror
@@ -171,7 +181,7 @@ class RangeSearch:
         self._line: _Line | None = None
         self._rejected: list[str] = []
         self._no_room = False
-        self._rests = False
+        self._resting: tuple[Trial, datetime] | None = None
 
     @property
     def graph(self) -> CommitGraph:
@@ -181,7 +191,12 @@ class RangeSearch:
     @property
     def finding(self) -> Finding:
         """What is concluded by now."""
-        return finding_of(self.search.verdict())
+        return finding_of(self.search)
+
+    @property
+    def seed(self) -> str | None:
+        """The search's seed, as text; None where nothing is drawn."""
+        return str(self.search.settings.seed) if isinstance(self.search, Search) else None
 
     @property
     def outlook(self) -> str:
@@ -198,7 +213,7 @@ class RangeSearch:
     @property
     def rests(self) -> bool:
         """Whether it waits a while, as there may be an outage."""
-        return self._rests
+        return self._resting is not None
 
     @property
     def trials_left(self) -> int:
@@ -232,7 +247,7 @@ class RangeSearch:
             known = await self._run.step(
                 Step.READ_KNOWN_RESULTS, _Known, partial(self._known, asked, check, ours)
             )
-            self.known = counted(known.results, ours=ours)
+            self.known = self._telling(known.results, ours)
         self.search = self._new_search(graph)
 
     async def _read(self, good: str, _: bool) -> CommitRange:
@@ -247,16 +262,25 @@ class RangeSearch:
 
     async def _known(self, commits: list[str], check: str, ours: int, _: bool) -> _Known:
         """Read what was tested on these commits, else on the pull requests that brought them."""
-        results = await self._github.known_checks.of(commits, check)
+        numbers = self._plan.numeric is not None
+        results = await self._github.known_checks.of(commits, check, numbers=numbers)
         graph = self.range.graph
         line = {graph.commits[number] for number in graph.first_parent_line}
-        tested = {each.sha for each in counted(results, ours=ours)}
+        tested = {each.sha for each in self._telling(results, ours)}
         untested = [sha for sha in commits if sha in line and sha not in tested]
-        heads = await self._github.known_checks.of_merged_heads(untested, check)
+        heads = await self._github.known_checks.of_merged_heads(untested, check, numbers=numbers)
         return _Known(results=(*results, *heads))
 
-    def _new_search(self, graph: CommitGraph) -> Search:
+    def _telling(self, known: Sequence[KnownCheck], ours: int) -> tuple[KnownCheck, ...]:
+        """Keep what says something of the commit that it is listed on."""
+        if self._plan.numeric is not None:
+            return reporting(known, self._plan.numeric, ours=ours)
+        return counted(known, ours=ours)
+
+    def _new_search(self, graph: CommitGraph) -> CulpritSearch:
         settings = self._plan.config.bisect
+        if self._plan.numeric is not None:
+            return self._new_numeric_search(graph, self._plan.numeric)
         # With rivals two results of each commit would not do, and those that CI has made are all
         # that there is without a runner.
         rivals = self.scheduler.is_open and self._run.patched(Patch.RIVALS_WEIGHED)
@@ -282,6 +306,24 @@ class RangeSearch:
         ):
             search.observe(each)
         return search
+
+    def _new_numeric_search(self, graph: CommitGraph, numeric: str) -> NumericSearch:
+        name, _ = split_numeric(numeric)
+        measured = [
+            *((each.sha, each.metrics.get(name)) for each in self.known),
+            *((each.sha, each.metrics.get(name)) for each in self.remembered),
+        ]
+        search = numeric_search(
+            graph,
+            numeric,
+            confidence=self._plan.config.bisect.confidence,
+            budget=self.trials_left,
+            weights=self.range.weights,
+        )
+        for sha, value in measured:
+            search.observe(FreeResult(sha, TrialReport(TrialOutcome.PASS, value=value)))
+        # What existed before costs nothing.
+        return cast(NumericSearch, with_budget(search, self.trials_left + search.trials))
 
     @property
     def _history(self) -> History:
@@ -352,7 +394,9 @@ class RangeSearch:
     async def _pursue_this_range(self, tell: Tell) -> Stopped | None:
         pending: dict[str, Trial] = {}
         stopped = await self._turns(pending, tell)
-        for trial in pending.values():
+        resting = (self._resting[0],) if self._resting else ()
+        self._resting = None
+        for trial in (*pending.values(), *resting):
             self.search.abandon(trial)
         await self.scheduler.stop()
         return stopped
@@ -363,69 +407,63 @@ class RangeSearch:
         while True:
             if await self._run.now() >= self._deadline and self.scheduler.is_open:
                 return Stopped(why=f"The {settings.minutes} minutes of this search are over.")
-            stopped = await self._ask(pending, tell)
+            stopped = await self._ask(pending)
             if stopped is not None:
                 return stopped
-            if self.search.verdict().final or not (pending or self._no_room):
+            if self.search.verdict().final or not (pending or self._no_room or self._resting):
                 return None
             await tell()
-            stopped = self._hear(
-                await self._run.wait(self._patience.look_again.total_seconds(), WaitPoint.TRIALS)
-            )
+            patience = self._patience.look_again
+            if self._resting is not None:
+                patience = max(self._resting[1] - await self._run.now(), timedelta(0))
+            stopped = self._hear(await self._run.wait(patience.total_seconds(), WaitPoint.TRIALS))
             if stopped is not None:
                 return stopped
             for ended in await self.scheduler.look():
-                names = ended.judgement.fingerprint
-                report = TrialReport(ended.judgement.outcome, frozenset(names) if names else None)
-                self.search.record(pending.pop(ended.name), report)
+                self.search.record(pending.pop(ended.name), self._report(ended.judgement))
 
-    async def _ask(self, pending: dict[str, Trial], tell: Tell) -> Stopped | None:
+    def _report(self, judgement: TrialJudgement) -> TrialReport:
+        names, numeric = judgement.fingerprint, self._plan.numeric
+        value = judgement.metrics.get(split_numeric(numeric)[0]) if numeric else None
+        return TrialReport(judgement.outcome, frozenset(names) if names else None, value=value)
+
+    async def _ask(self, pending: dict[str, Trial]) -> Stopped | None:
         """Start what the search asks for; why it stops, where nothing could be started."""
         free = self._plan.config.bisect.parallel - len(pending)
         if free <= 0:
             return None
         self._no_room = False
-        # Choosing takes up to a second on long ranges: not on the event loop.
-        trials = await asyncio.to_thread(self.search.next_trials, free)
-        if log.is_enabled_for(logging.DEBUG):
-            chosen = [(trial.commit, trial.purpose.value) for trial in trials]
-            known = {"free": free, "verdict": repr(self.search.verdict())}
-            log.debug("decided", by=f"{__name__}.next_trials", decision=chosen, inputs=known)
+        if self._resting is not None:
+            resting, until = self._resting
+            if await self._run.now() < until:
+                return None
+            trials: Sequence[Trial] = (resting,)
+            self._resting = None
+        else:
+            # Choosing takes up to a second on long ranges: not on the event loop.
+            trials = await asyncio.to_thread(self.search.next_trials, free)
+            if log.is_enabled_for(logging.DEBUG):
+                chosen = [(trial.commit, trial.purpose.value) for trial in trials]
+                known = {"free": free, "verdict": repr(self.search.verdict())}
+                log.debug("decided", by=f"{__name__}.next_trials", decision=chosen, inputs=known)
+            if len(trials) == 1 and trials[0].pause:
+                # An outage may be over after as long as some trials take.
+                pause = trials[0].pause * usual_length(self.scheduler.table)
+                until = await self._run.now() + min(pause, self._patience.outages)
+                self._resting = trials[0], until
+                return None
         for place, trial in enumerate(trials):
-            stopped = await self._rest(trial.pause, tell) or await self._begin(trial, pending)
-            if stopped is not None or self._no_room:
+            name = self.scheduler.next_name()
+            begun = await self.scheduler.begin(name, trial.commit, trial.purpose.value)
+            if not begun.is_under_way:
                 for unsent in trials[place:]:
                     self.search.abandon(unsent)
-                return stopped
-        return None
-
-    async def _begin(self, trial: Trial, pending: dict[str, Trial]) -> Stopped | None:
-        name = self.scheduler.next_name()
-        begun = await self.scheduler.begin(name, trial.commit, trial.purpose.value)
-        self._no_room = begun.no_room
-        if begun.refused is not None:
-            return Stopped(why=markdown.text(begun.refused), closed=begun.closed)
-        if begun.is_under_way:
+                self._no_room = begun.no_room
+                if begun.refused is None:
+                    return None
+                return Stopped(why=markdown.text(begun.refused), closed=begun.closed)
             pending[name] = trial
         return None
-
-    async def _rest(self, trials_long: int, tell: Tell) -> Stopped | None:
-        """Let so much time pass, in lengths of a trial: an outage may be over by then."""
-        if not trials_long:
-            return None
-        pause = min(trials_long * usual_length(self.scheduler.table), self._patience.outages)
-        until = min(await self._run.now() + pause, self._deadline)
-        self._rests = True
-        await tell()
-        while (now := await self._run.now()) < until:
-            left = (until - now).total_seconds()
-            stopped = self._hear(await self._run.wait(left, WaitPoint.TRIALS))
-            if stopped is not None:
-                break
-        else:
-            stopped = None
-        self._rests = False
-        return stopped
 
     def _hear(self, signal: Signal | None) -> Stopped | None:
         if signal is None:
@@ -443,6 +481,9 @@ class RangeSearch:
         if says is None:
             return False
         by = signal.actor.login if signal.actor else ""
+        if self._plan.numeric is not None and says is not Says.SKIP:
+            self.notes.append(words.ONLY_SKIP)
+            return False
         meant = self._meant(signal.commit)
         for sha in meant:
             self.search.observe(Ruling(sha, says, by=by))
@@ -477,7 +518,11 @@ class RangeSearch:
         allowed = settings.trials if self.scheduler.is_open else 0
         self._budget = self._spent + allowed + besides
         self.scheduler.allow_beyond_the_day(allowed + besides)
-        if self.scheduler.is_open and not self.search.settings.rivals:
+        if (
+            self.scheduler.is_open
+            and isinstance(self.search, Search)
+            and not self.search.settings.rivals
+        ):
             # It began without a runner.
             self.search = judged_as(self.search, self._new_search(self.graph))
         self.search = with_budget(self.search, self.search.trials + allowed)

@@ -126,7 +126,7 @@ def searching(case: BisectMessages, finding: Finding, running: int, outlook: str
             f"{case.trials_left} more trials are allowed.",
             outlook,
             *_likeliest(case, finding),
-            "What you know helps: `/good SHA`, `/bad SHA`, `/skip SHA`.",
+            _helping(case),
             *case.notes,
         ),
     )
@@ -160,7 +160,7 @@ def paused(case: BisectMessages, finding: Finding, why: str) -> StatusMessage:
         details=(
             *((why,) if why != finding.reason else ()),
             *learnt(case, finding),
-            "`/good SHA`, `/bad SHA` and `/skip SHA` count as evidence. " + _until_green(case),
+            _helping(case) + " " + _until_green(case),
             *case.notes,
         ),
     )
@@ -190,7 +190,7 @@ def cannot_try(
         details=(
             *((why,) if why else ()),
             f"The {case.known} results there are do not settle which of {case.commits} commits "
-            f"broke {case.signal}. In `.github/playbooks.yml` of the default branch:",
+            f"{case.did} {case.signal}. In `.github/playbooks.yml` of the default branch:",
             markdown.fence(settings, language="yaml"),
             "A Founder has to approve once how commits are tried; I will ask when the lines "
             "are there.",
@@ -200,7 +200,7 @@ def cannot_try(
                 if suspect is not None
                 else ()
             ),
-            "`/good SHA`, `/bad SHA` and `/skip SHA` count as evidence. " + _until_green(case),
+            _helping(case) + " " + _until_green(case),
             *case.notes,
         ),
     )
@@ -229,7 +229,7 @@ def unconfirmed(
         state="needs you",
         headline=f"Look at {linked(case, culprit)}: the search names it, but fresh runs {said}.",
         details=(
-            f"That is not enough to blame anybody. {verification_in_words(verification)}",
+            f"That is not enough to blame anybody. {verification_in_words(case, verification)}",
             *learnt(case, finding),
             "`/retry` searches further. " + _until_green(case),
         ),
@@ -240,8 +240,8 @@ def not_to_revert(case: BisectMessages, finding: Finding, culprit: str) -> Statu
     """The culprit is known, and reverting it would change nothing on the branch."""
     return StatusMessage(
         state="stopped",
-        headline=f"Look at {linked(case, culprit)}: it broke {case.signal}, but its change is not "
-        f"on {markdown.code(case.base)} any more, so there is nothing to revert.",
+        headline=f"Look at {linked(case, culprit)}: it {case.did} {case.signal}, but its change is "
+        f"not on {markdown.code(case.base)} any more, so there is nothing to revert.",
         details=learnt(case, finding),
     )
 
@@ -252,10 +252,10 @@ def only_named(
     """Nobody asked, and the configuration lets the bot name a culprit but propose nothing."""
     return StatusMessage(
         state="needs you",
-        headline=f"Comment `/revert {culprit[:12]}` if you agree: {linked(case, culprit)} broke "
-        f"{case.signal} ({finding.confidence:.1%} sure).",
+        headline=f"Comment `/revert {culprit[:12]}` if you agree: {linked(case, culprit)} "
+        f"{case.did} {case.signal} ({finding.confidence:.1%} sure).",
         details=(
-            verification_in_words(verification),
+            verification_in_words(case, verification),
             "Automatic action only proposes here, by `triggers: {autonomy: …}` or the label "
             "`playbook:off`, so I opened no fix.",
             _until_green(case),
@@ -264,8 +264,14 @@ def only_named(
 
 
 def nobody(case: BisectMessages, finding: Finding) -> StatusMessage:
-    """The bad end passes, or fails only now and then."""
+    """The bad end passes or fails only now and then; or a number has no one change to blame."""
     again = f"If it comes back: {markdown.code(case.to_start_over)}."
+    if case.numeric is not None:
+        return StatusMessage(
+            state="stopped",
+            headline=f"Done: no single commit is to blame for {case.signal}.",
+            details=(markdown.text(finding.reason), again),
+        )
     if finding.cause == "flaky_from":
         return StatusMessage(
             state="stopped",
@@ -288,14 +294,17 @@ def nobody(case: BisectMessages, finding: Finding) -> StatusMessage:
 
 
 def older(case: BisectMessages, finding: Finding) -> StatusMessage:
-    """The good end fails too."""
+    """The good end fails too, or has the number that was to be explained."""
+    said = "fails" if case.numeric is None else "has the same"
     return StatusMessage(
         state="stopped",
-        headline=f"Name an older good end: {linked(case, case.good)} fails {case.signal} too "
+        headline=f"Name an older good end: {linked(case, case.good)} {said} {case.signal} too "
         f"({finding.confidence:.1%} sure).",
         details=(
             "The culprit is older than this range.",
-            f"`/bisect OLDER..{case.bad[:12]}`, or leave the good end out to have one found.",
+            f"`/bisect OLDER..{case.bad[:12]}`, or leave the good end out to have one found."
+            if case.numeric is None
+            else f"`/bisect OLDER..{case.bad[:12]} numeric {case.typed_metric}`.",
         ),
     )
 
@@ -342,9 +351,16 @@ def _start_over(case: BisectMessages) -> str:
     )
 
 
+def _helping(case: BisectMessages) -> str:
+    """What people may say of commits."""
+    if case.numeric is not None:
+        return "`/skip SHA` leaves out a commit."
+    return "What you know helps: `/good SHA`, `/bad SHA`, `/skip SHA`."
+
+
 def _until_green(case: BisectMessages) -> str:
     """How it ends without anybody's word."""
-    if case.check is None:
+    if case.check is None or case.numeric is not None:
         return "`/cancel` ends it."
     return (
         f"Once {case.signal} is green on {markdown.code(case.base)} again, this incident is "

@@ -35,6 +35,7 @@ from bot.playbooks.pull_request.recovery import BranchHead, watch_branch
 from bot.playbooks.run import Run, SignalKind
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records.documents.reports import FreshRuns, Verification
+from bot.trials.outcome import TrialJudgement
 from bot.triggers import Actor
 
 
@@ -53,9 +54,9 @@ class BranchWatch:
         A search in the past of a branch that was green all the time has nothing to recover from.
         """
         work, plan = self._work, self._work.plan
-        if plan.check is None:
+        if plan.broken_check is None:
             return None
-        counting = Counting(smoke=(plan.check,), smoke_from="configured", evals=())
+        counting = Counting(smoke=(plan.broken_check,), smoke_from="configured", evals=())
 
         async def look(_: bool) -> BranchHead:
             try:
@@ -84,6 +85,11 @@ TURNS_OF_ALL = 2
 """The same where each turn is the whole plan again."""
 PATIENCE = 3
 """Further attempts at each commit where runs say nothing."""
+
+
+def outcome_of(judgement: TrialJudgement) -> TrialOutcome:
+    """What a run says of its commit where it passes or fails."""
+    return judgement.outcome
 
 
 class Cancelled(Exception):
@@ -146,6 +152,7 @@ class Verifier:
         parallel: int,
         look_again: timedelta,
         tell: Callable[[int], Awaitable[None]],
+        outcome_of: Callable[[TrialJudgement], TrialOutcome],
     ) -> None:
         """Prepare.
 
@@ -155,12 +162,14 @@ class Verifier:
             parallel: runs at once.
             look_again: how long to wait for a delivery before looking anyway.
             tell: tells people where it stands, with the runs that are left.
+            outcome_of: what a run says of its commit.
         """
         self._run = run
         self._scheduler = scheduler
         self._parallel = parallel
         self._look_again = look_again
         self._tell = tell
+        self._outcome_of = outcome_of
         self._passed: dict[str, int] = {}
         self._failed: dict[str, int] = {}
         self._empty: dict[str, int] = {}
@@ -259,7 +268,7 @@ class Verifier:
                 raise Cancelled(signal.actor)
             for ended in await self._scheduler.look():
                 sha = under_way.pop(ended.name)
-                outcome = ended.judgement.outcome
+                outcome = self._outcome_of(ended.judgement)
                 if outcome is TrialOutcome.PASS:
                     self._passed[sha] = self._passed.get(sha, 0) + 1
                 elif outcome is TrialOutcome.FAIL:

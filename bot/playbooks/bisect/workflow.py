@@ -77,11 +77,12 @@ class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
             plan,
             kind="bisect",
             proposal="fix",
-            title=f"Find what broke {plan.check or 'the trial'}",
+            title=words.task(plan.check, plan.numeric),
             web_url=parts.web_url,
             short=run.patched(Patch.SHORT_BRANCH_NAMES),
             published=True,
             check=plan.check,
+            numeric=plan.numeric,
             bad=plan.bad,
             good=plan.good or "",
             trials_left=plan.config.bisect.trials if self.scheduler.is_open else 0,
@@ -122,13 +123,17 @@ class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
     def decide(self, at: datetime) -> None:
         """Write the decision record: proposed, its outcome pending."""
         self.adr = documents.decision(
-            self.case, at=at, seed=self.seed or "pending", audit=self.recorder.anchor
+            self.case,
+            at=at,
+            # A number's search draws nothing.
+            seed=None if self.plan.numeric else self.seed or "pending",
+            audit=self.recorder.anchor,
         )
 
     @property
     def seed(self) -> str | None:
         """The search's seed, as text."""
-        return str(self.range_search.search.settings.seed) if self.range_search else None
+        return self.range_search.seed if self.range_search else None
 
     def note_progress(self) -> None:
         """Bring the facts up to the search's state."""
@@ -233,7 +238,7 @@ class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
             self.counting,
             tally,
             run=self.run.id,
-            seed=self.seed or "0",
+            seed=self.seed,
             base_head=base,
             head=head,
         )

@@ -214,6 +214,7 @@ class Searched(ReportPart):
     goods: tuple[Sha, ...]
     check: str | None
     commits: int
+    numeric: str | None = None
 
 
 class Suspect(ReportPart):
@@ -228,6 +229,19 @@ class NamedBoundary(ReportPart):
 
     sha: Sha
     kind: Literal["broken", "fixed", "flaky_from", "fails_from"]
+
+
+class MetricEffect(ReportPart):
+    """By how much a number changed, in its own unit, with its 95% interval.
+
+    `deviations`: the same in standard deviations of a single run.
+    """
+
+    metric: str
+    effect: float
+    low: float
+    high: float
+    deviations: float
 
 
 class Finding(ReportPart):
@@ -253,6 +267,7 @@ class Finding(ReportPart):
     p_before_range: float
     cause: Literal["drift", "flaky_from", "outage"] | None = None
     boundaries: tuple[NamedBoundary, ...] = ()
+    effect: MetricEffect | None = None
 
 
 class TrialMade(ReportPart):

@@ -32,6 +32,8 @@ REQUESTS = st.one_of(
     st.builds("/revert #{}".format, st.integers(1, 10**6)),
     st.builds("/bisect {}..{}".format, SHAS, REFS),
     st.builds("/bisect {}..{} check {} {}".format, REFS, SHAS, WORDS, WORDS),
+    st.builds("/bisect {}..{} numeric {}:higher".format, SHAS, REFS, WORDS),
+    st.builds('/bisect {}..{} numeric "{} {}" check {}'.format, SHAS, SHAS, WORDS, WORDS, WORDS),
     st.builds("/rollback {}".format, st.text("abc.x", min_size=1).map(lambda name: f"a{name}")),
     st.builds("/approve {}".format, st.text("0123456789ABCDEF", min_size=8, max_size=26)),
     st.sampled_from(["/retry", "/cancel", "/approve", "/status", "/unpause self-work"]),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bot.command_arguments import CommentPlace
 from bot.intake.comment_parser import MOST_COMMANDS, Command, Mistake, parse
+from bot.names import NUMERIC, typed_numeric
 from bot.slash_commands import COMMANDS, ENTRIES
 from bot.triggers import (
     ApproveRequest,
@@ -83,6 +85,32 @@ READ: list[tuple[str, Request]] = [
         ),
     ),
     ('/bisect a..b check "unit tests"', BisectRequest(good="a", bad="b", check="unit tests")),
+    ("/bisect a..b numeric latency", BisectRequest(good="a", bad="b", numeric="latency")),
+    (
+        "/bisect a..b Numeric latency:Higher because it is slow",
+        BisectRequest(good="a", bad="b", numeric="latency:higher", reason="it is slow"),
+    ),
+    (
+        "/bisect a..b numeric score:lower check CI / evals (3.11)",
+        BisectRequest(good="a", bad="b", numeric="score:lower", check="CI / evals (3.11)"),
+    ),
+    (
+        "/bisect a.. numeric `p95 latency`:higher, check bench",
+        BisectRequest(good="a", numeric="p95 latency:higher", check="bench"),
+    ),
+    (
+        '/bisect a..b numeric "p95 latency:higher"',
+        BisectRequest(good="a", bad="b", numeric="p95 latency:higher"),
+    ),
+    (
+        "/bisect `a..b` numeric `p95 latency`",
+        BisectRequest(good="a", bad="b", numeric="p95 latency"),
+    ),
+    ("/bisect `a..b numeric p95`", BisectRequest(good="a", bad="b", numeric="p95")),
+    (
+        "/bisect a..b check bench numeric latency",
+        BisectRequest(good="a", bad="b", check="bench numeric latency"),
+    ),
     ("/skip 3F2A9C1", RulingRequest(command="skip", sha="3f2a9c1")),
     ("/good 3f2a9c1", RulingRequest(command="good", sha="3f2a9c1")),
     ("/bad 3f2a9c1", RulingRequest(command="bad", sha="3f2a9c1")),
@@ -145,6 +173,15 @@ MISTAKES = [
     "/bisect --exec..b",
     "/bisect a..b unit tests",
     "/bisect a..b check",
+    "/bisect a..b numeric",
+    "/bisect a..b numeric because it is slow",
+    "/bisect a..b numeric p95 latency",
+    "/bisect a..b numeric `p95 latency check unit",
+    "/bisect a..b numeric latency: higher",
+    "/bisect a..b numeric latency:slower",
+    "/bisect a..b numeric :lower",
+    "/bisect a..b numeric latency check",
+    "/bisect a..b numeric " + "x" * 256,
     "/skip",
     "/skip main",
     "/good a b",
@@ -237,6 +274,34 @@ def test_any_text_is_read_without_an_error(body: str) -> None:
         assert 1 <= each.line <= len(body) + 1
         if isinstance(each, Mistake):
             assert len(each.message) < 1_000
+
+
+METRICS = st.text(
+    st.characters(exclude_characters=":", exclude_categories=("C", "Z")) | st.just(" "),
+    min_size=1,
+    max_size=60,
+).filter(lambda name: "because" not in name.lower() and name == " ".join(name.split()) != "")
+
+
+@given(METRICS, st.sampled_from(["", ":lower", ":higher"]), st.sampled_from(["", "unit tests"]))
+def test_every_metric_can_be_typed_whatever_its_name(name: str, worse: str, check: str) -> None:
+    is_bare = " " not in name and name[0] not in "\"`'" and name[-1] != ","
+    assume(is_bare or not set("\"`'") <= set(name))
+    typed = f"/bisect a..b numeric {typed_numeric(name + worse)}"
+    asked = read(f"{typed} check {check}" if check else typed).request
+    assert asked == BisectRequest(good="a", bad="b", numeric=name + worse, check=check or None)
+
+
+@given(st.text(alphabet="ab \"'`:,lowerhigh\u202e", max_size=40))
+def test_whatever_follows_numeric_is_read_or_refused_by_the_same_rule_as_elsewhere(
+    typed: str,
+) -> None:
+    for each in parse(f"/bisect a..b numeric {typed}", HERE):
+        if isinstance(each, Command):
+            assert isinstance(each.request, BisectRequest)
+            assert re.fullmatch(NUMERIC, each.request.numeric or "")
+        else:
+            assert each.message.count("`") % 2 == 0
 
 
 @given(

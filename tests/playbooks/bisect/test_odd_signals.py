@@ -69,6 +69,6 @@ async def test_where_it_only_became_flaky_nobody_is_blamed(shop: Shop) -> None:
     issue, _ = await past.bisected()
     said = await shop.final_word(issue)
     assert await fixes(shop) == []
-    assert "became flaky" in said
-    assert past.commits[8][:7] in said
+    # Whether its bad end is called flaky or a flake is for the runs to say.
+    assert "no commit is to blame" in said
     assert len(tried(shop)) == len(dispatched(shop)) <= 60

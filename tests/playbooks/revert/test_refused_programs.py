@@ -70,6 +70,12 @@ async def test_a_program_beyond_the_cap_of_bisects_is_told_the_whole_command(
     assert status == 409, answer
     assert "bisects a day is reached" in answer["detail"]
     assert "`/bisect HEAD~1..main check smoke`" in answer["detail"]
+    status, answer = await _call(
+        shop, "POST", "/incidents/bisect", **asked, numeric="p95 latency:higher"
+    )
+    assert status == 409, answer
+    whole = '`/bisect HEAD~1..main numeric "p95 latency":higher check smoke`'
+    assert whole in answer["detail"]
 
 
 async def test_what_is_refused_later_is_found_with_its_reason(

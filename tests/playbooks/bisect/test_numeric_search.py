@@ -1,0 +1,110 @@
+"""A number got worse: trials report it, and the commit that changed it is named and reverted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bot.playbooks.bisect.finding import replay
+from fakegithub.changes import checks
+from tests.playbooks.bisect.bisecting import committed, dispatched, fixes, hidden_refs, history
+from tests.shop import Shop
+
+LATENCY = """|
+          level=100
+          if test -e bug; then level=160; fi
+          latency=$((level + GITHUB_RUN_ID * 7919 % 17))
+          echo "::notice title=playbooks-metrics::{\\"latency\\": $latency}"
+"""
+"""Some 100, and 60 more with the bug; both passes."""
+
+
+async def test_a_number_that_trials_report_is_followed_to_the_commit_that_changed_it(
+    shop: Shop,
+) -> None:
+    past = await history(shop, 12, 7, trial=LATENCY)
+    shop.verdicts = {"smoke": "success"}
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency:higher"
+    issue, answer = await past.bisected(ask)
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
+    assert "`latency` changed by +" in fix["body"]
+    assert "The suspect had the worse number in 4 of 4 fresh runs" in fix["body"]
+    assert hidden_refs(shop) == []
+    text = await committed(shop, fix, "bisect")
+    report = json.loads(text)
+    assert report["searched"]["numeric"] == "latency:higher"
+    assert 50 < report["finding"]["effect"]["effect"] < 70
+    assert report["verification"]["boundary"] == report["verification"]["revert"] == "confirmed"
+    assert replay(text.encode()) == text.encode()
+    assert all(each["metrics"]["latency"] >= 100 for each in report["trials"])
+    # None of its checks is known to count, and a number is no check.
+    await shop.told(issue, "then `/approve` it", times=1)
+    await shop.alice.merge(fix["number"])
+    assert await answer.reaction() == "+1"
+
+
+@pytest.mark.thorough
+async def test_where_the_number_is_the_same_at_both_ends_nobody_is_blamed(shop: Shop) -> None:
+    past = await history(shop, 12, 0, trial=LATENCY)
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency"
+    issue, _ = await past.bisected(ask)
+    assert "no single commit is to blame for `latency`" in await shop.final_word(issue)
+    assert await fixes(shop) == []
+
+
+@pytest.mark.thorough
+async def test_a_change_for_the_better_is_not_reverted(shop: Shop) -> None:
+    past = await history(shop, 12, 7, trial=LATENCY)
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency:lower"
+    issue, _ = await past.bisected(ask)
+    assert "but for the better" in await shop.final_word(issue)
+    assert await fixes(shop) == []
+
+
+@pytest.mark.thorough
+async def test_trials_that_report_no_number_are_said_so_and_cost_few_runs(shop: Shop) -> None:
+    past = await history(shop, 12, 7)
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency"
+    issue, _ = await past.bisected(ask)
+    said = await shop.standing(issue, "Comment `/retry`")
+    assert "gives no number" in said
+    assert (before := len(dispatched(shop))) <= 12
+    # Whoever asks to go on has mended the workflow, or thinks so.
+    await shop.says(issue, "/retry")
+    await shop.told(issue, "gives no number", times=2)
+    assert before < len(dispatched(shop)) <= 24
+
+
+@pytest.mark.thorough
+async def test_numbers_that_checks_have_reported_are_enough_without_a_runner(shop: Shop) -> None:
+    past = await history(shop, 40, 23, trial=None)
+    world, runner = shop.github.world, shop.github.runner.app
+    for number, sha in enumerate(past.commits):
+        score = (0.6 if number >= 23 else 0.9) + (number * 7 % 11) / 500
+        output = {"title": "Evals", "summary": json.dumps({"metrics": {"score": score}})}
+        checks.create(
+            world,
+            shop.repository,
+            runner,
+            "evals",
+            sha,
+            {"conclusion": "success", "output": output},
+        )
+    ask = f"/bisect {past.commits[0][:12]}..main numeric score:lower check evals"
+    await past.bisected(ask)
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[23][:7]} "Change 23"'
+    assert dispatched(shop) == []
+
+
+@pytest.mark.thorough
+async def test_only_skip_counts_of_what_people_say_of_a_number(shop: Shop) -> None:
+    past = await history(shop, 12, 7, trial=f"{LATENCY}          sleep 0.3\n")
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency"
+    issue, _ = await past.bisected(ask)
+    await shop.standing(issue, "In progress")
+    await shop.says(issue, f"/good {past.commits[5][:12]}")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
