@@ -49,6 +49,8 @@ _SPREADS = (0.04, 2.5, 9)
 _NOISIER = tuple(exp(each / 2.0) for each in range(-3, 4))
 _NOISIER_WEIGHTS = (0.015, 0.083, 0.236, 0.332, 0.236, 0.083, 0.015)
 """How much noisier than the others one commit's runs are: log-normal, with a sigma of 0.6."""
+_ERRORS = 3.0
+"""A level has changed where its medians differ by more than so many standard errors."""
 _OUTLIERS = 0.1
 """At most so many values are taken for outliers."""
 MISSES = 3
@@ -381,10 +383,16 @@ class MetricSearch:
             return self._say(SearchStatus.NO_CULPRIT, why, commits, 1.0 - float(commits.max()))
         classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
         if cautious(float(classes.max())) >= self.confidence:
-            if self._is_worse(commits):
-                return self._guilty(commits, cautious(float(classes.max())))
-            why = "It changed at one commit, but for the better."
-            return self._say(SearchStatus.NO_CULPRIT, why, commits)
+            effect, (low, high), _ = self._effect(commits)
+            if abs(effect) > _ERRORS * (high - low) / (2 * 1.96):
+                if self._is_worse(commits):
+                    return self._guilty(commits, cautious(float(classes.max())))
+                why = "It changed at one commit, but for the better."
+                return self._say(SearchStatus.NO_CULPRIT, why, commits)
+            # The spread changes there for sure, the level perhaps not.
+            if min(map(len, self._parted(int(commits.argmax())))) >= 2 * MORE_END_RUNS:
+                why = "It varies more or less from one commit on, but about the same level."
+                return self._say(SearchStatus.NO_CULPRIT, why, commits)
         if cautious(found.drifts) >= self.confidence:
             why = "It drifts: it changes bit by bit along the range, not at one commit."
             return self._say(

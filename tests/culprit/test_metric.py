@@ -94,3 +94,16 @@ def test_values_that_lie_mostly_on_one_side_of_a_large_step_are_no_outliers() ->
         for number, name in enumerate(["good", *names], -1):
             search.record(name, float(rng.normal(90.0 - 30.0 * (number >= culprit))))
         assert search.verdict().culprit == f"c{culprit}"
+
+
+def test_a_number_that_only_varies_more_from_a_commit_on_is_seldom_pinned_on_it() -> None:
+    named = 0
+    for seed in range(12):
+        search, rng = MetricSearch(chain(16), misses=3), np.random.default_rng(seed)
+        while names := search.next_runs(4):
+            for name in names:
+                bad = name != "good" and int(name[1:]) >= 8
+                search.record(name, 100.0 + float(rng.integers(-3, 4)) * bad)
+        named += search.verdict().culprit is not None
+        assert search.verdict().culprit is None or search.level() is not None
+    assert named <= 3

@@ -158,6 +158,6 @@ class NumericSearch:
     def outcome_of(self, judgement: TrialJudgement) -> TrialOutcome:
         """Compare a fresh run's number with what parts good from bad."""
         value = judgement.metrics.get(self.metric.metric)
-        if value is None:
+        if value is None or self.metric.level() is None:
             return TrialOutcome.INFRA
         return TrialOutcome.FAIL if self.metric.is_bad(value) else TrialOutcome.PASS
