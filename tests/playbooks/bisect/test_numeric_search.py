@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -30,7 +31,7 @@ async def test_a_number_that_trials_report_is_followed_to_the_commit_that_change
     [fix] = await shop.eventually(lambda: fixes(shop))
     assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
     assert "`latency` changed by +" in fix["body"]
-    assert "The suspect had the worse number in 4 of 4 fresh runs" in fix["body"]
+    assert re.search(r"The suspect had the worse number in (\d+) of \1 fresh runs", fix["body"])
     assert hidden_refs(shop) == []
     text = await committed(shop, fix, "bisect")
     report = json.loads(text)
