@@ -217,7 +217,7 @@ class MetricSearch:
         return commits
 
     def record(self, commit: str, value: float) -> None:
-        """Learn a value. A run that gave none is recorded as not a number.
+        """Learn a value. A run that gave none, or none that can be compared, gave no number.
 
         Such a run is forgotten, but for one thing: with `misses` (see `__init__`) a commit is
         skipped once so many in a row gave none.
@@ -228,7 +228,7 @@ class MetricSearch:
         node = self._node(commit)
         if node in self._pending:
             self._pending.remove(node)
-        if np.isfinite(value):
+        if is_comparable(value):
             self._events.append(metric_log.recorded(commit, float(value)))
             self._values.append((node, float(value)))
             self._without[node] = 0
@@ -436,7 +436,6 @@ class MetricSearch:
 
     def _leave_out(self, node: int) -> None:
         self._skipped.add(node)
-        self._pending = [each for each in self._pending if each != node]
 
     def _untestable(self) -> set[int]:
         """The commits of the range that were skipped."""
@@ -699,6 +698,11 @@ class MetricSearch:
 
 
 _STUDENT = lgamma((TAILS + 1) / 2) - lgamma(TAILS / 2) - 0.5 * log(TAILS * pi)
+
+
+def is_comparable(value: float) -> bool:
+    """Whether a value can be squared, and told from others: neither endless nor all but nothing."""
+    return value == 0.0 or 1e-100 <= abs(value) <= 1e100
 
 
 def _mean_of(logs: Floats) -> Floats:

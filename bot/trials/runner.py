@@ -31,12 +31,14 @@ class TrialPlan:
         with_git: whether the tree gets a disposable `.git` (for versions made from tags).
         start: the folder all of it starts in, from the tree's root; a commit without that folder
             is untestable.
+        to_the_end: what follows a command that fails is run all the same, for its numbers.
     """
 
     commands: tuple[tuple[str, ...], ...]
     build: tuple[str, ...] | None = None
     with_git: bool = False
     start: str = ""
+    to_the_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class LocalTrialRunner:
         ):
             judgement = _no_folder(self._plan.start)
         for command in self._plan.commands:
-            if judgement.outcome is not TrialOutcome.PASS:
+            goes_on = self._plan.to_the_end and judgement.outcome is TrialOutcome.FAIL
+            if judgement.outcome is not TrialOutcome.PASS and not goes_on:
                 break
             done, result = await self._execute(worker, command, mark)
             seconds += done.seconds

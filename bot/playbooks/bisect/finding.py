@@ -64,10 +64,11 @@ def _effect(search: MetricSearch) -> MetricEffect | None:
     found = search.verdict()
     if found.status not in (SearchStatus.CULPRIT, SearchStatus.CLASS):
         return None
-    low, high = (round(each, _DIGITS) for each in found.interval)
+    # Digits that count: what is measured in seconds may change by millionths.
+    effect, low, high = (float(f"{each:.{_DIGITS}g}") for each in (found.effect, *found.interval))
     return MetricEffect(
         metric=search.metric,
-        effect=round(found.effect, _DIGITS),
+        effect=effect,
         low=low,
         high=high,
         deviations=round(found.deviations, _DIGITS),

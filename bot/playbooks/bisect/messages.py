@@ -160,7 +160,12 @@ def issue_body(case: BisectMessages, standing: StatusMessage, picture: str) -> s
         f"<details><summary>How the suspicion is spread</summary>\n\n{picture}\n\n</details>"
         if picture
         else "",
-        commands(standing, "/retry", "/cancel", "/good SHA", "/bad SHA", "/skip SHA"),
+        commands(
+            standing,
+            *("/retry", "/cancel"),
+            *(() if case.numeric else ("/good SHA", "/bad SHA")),
+            "/skip SHA",
+        ),
     )
 
 
@@ -248,7 +253,8 @@ def culprit_comment(case: BisectMessages, finding: Finding, verification: Verifi
         f"{linked(case, culprit)}, as far as {finding.trials} trials and {case.known} earlier "
         f"results tell ({finding.confidence:.1%} sure). "
         f"{verification_in_words(case, verification)}",
-        f"#{case.pull_request} would revert it, so that {markdown.code(case.base)} is green "
+        f"#{case.pull_request} would revert it, so that {markdown.code(case.base)} "
+        f"{'is green' if case.numeric is None else 'has the number of before'} "
         "while this is fixed; nothing is lost by that. If you have a fix at hand, that is as "
         f"good: merge it and close #{case.pull_request}. If this looks wrong to you, say so on "
         f"#{case.issue}.",
@@ -331,10 +337,16 @@ def effect_in_words(case: BisectMessages, finding: Finding) -> tuple[str, ...]:
         return ()
     return (
         f"{case.signal} changed by {found.effect:+.4g} (95%: {found.low:+.4g} to "
-        f"{found.high:+.4g}), {abs(found.deviations):.1f} times what single runs differ by.",
+        f"{found.high:+.4g})"
+        + (
+            f", {abs(found.deviations):.1f} times what single runs differ by."
+            if found.deviations
+            else "; single runs do not differ."
+        ),
     )
 
 
+NO_END_SKIPPED = "An end of the range cannot be left out: name another range."
 ONLY_SKIP = (
     "A number cannot be said to be good or bad: of your words, only `/skip SHA` counts in this "
     "search."
@@ -372,6 +384,9 @@ def trial_table(case: BisectMessages, trials: Sequence[TrialRow]) -> str:
     for row in trials[-_TRIALS_SHOWN:]:
         marks = {TrialOutcome.FAIL: "**fail**", None: "running"}
         result = marks.get(row.outcome, str(row.outcome))
+        if case.metric is not None and row.outcome is not None:
+            value = row.metrics.get(case.metric)
+            result = "no number" if value is None else f"**{value:.6g}**"
         if row.reason:
             result = f"{result}: {markdown.text(row.reason)}"
         name = markdown.link(row.name, row.url) if row.url else markdown.text(row.name)

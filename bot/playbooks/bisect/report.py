@@ -70,8 +70,9 @@ def decision(case: BisectMessages, *, at: datetime, seed: str | None, audit: Anc
                 good=(f"{case.base} works again once the fix is merged.",),
                 bad=("what was reverted is missing until it is merged again.",),
             ),
-            confirmation="The fix's spec report: the failing check passes, smoke and evals are "
-            "green, and the culprit's boundary holds in fresh runs.",
+            confirmation="The fix's spec report: "
+            + ("" if case.numeric else "the failing check passes, ")
+            + "smoke and evals are green, and the culprit's boundary holds in fresh runs.",
             more=pointers(case),
             seed=seed,
             audit=audit,

@@ -14,6 +14,7 @@ by its id in the run's title, and read by its run id, never by a commit (docs/de
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,6 +30,7 @@ from bot.github.calls.git_data import WORKFLOWS
 from bot.github.calls.trees import TreeChange
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import WorkflowJob
+from bot.names import split_numeric
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.ports import (
     BisectGit,
@@ -212,7 +214,7 @@ class SandboxTrialRunner:
         self._run = run
         settings = plan.config.bisect
         self._order = Order(
-            plan=commands_for(settings, plan.check, evals=plan.config.checks.evals),
+            plan=_commands_of(plan),
             source=TreeExport(mirror),
             seconds=60.0 * settings.trial_minutes,
         )
@@ -267,6 +269,15 @@ class SandboxTrialRunner:
 
     async def _is_here(self, sha: str) -> bool:
         return await self._mirror.read(lambda git: has_tree(git, sha))
+
+
+def _commands_of(plan: BisectPlan) -> TrialPlan:
+    evals = plan.config.checks.evals
+    if plan.numeric is None:
+        return commands_for(plan.config.bisect, plan.check, evals=evals)
+    # Any command may tell the number, also behind one that fails.
+    check = plan.check if plan.check in evals else None
+    return replace(commands_for(plan.config.bisect, check, evals=evals), to_the_end=True)
 
 
 def commands_for(settings: BisectConfig, check: str | None, *, evals: tuple[str, ...]) -> TrialPlan:
@@ -389,8 +400,10 @@ class ActionsTrialRunner:
         """Add the numbers that the jobs reported by annotations, and why some do not count."""
         ran = [job.id for job in jobs if job.conclusion != "skipped"][:_JOBS_READ]
         notes = [note for job in ran for note in await self._github.workflows.annotations(job)]
-        reason = " ".join((judgement.reason, *ignored_of(notes)))
-        return judgement.model_copy(update={"metrics": metrics_of(notes), "reason": reason})
+        reason = ". ".join((judgement.reason, *ignored_of(notes)))
+        name = split_numeric(self._plan.numeric or "")[0]
+        found = {each: value for each, value in metrics_of(notes).items() if each == name}
+        return judgement.model_copy(update={"metrics": found, "reason": reason})
 
     async def stop(self, waiting: Mapping[str, AwaitedTrial]) -> None:
         """Cancel the runs."""

@@ -269,7 +269,15 @@ class RangeSearch:
         tested = {each.sha for each in self._telling(results, ours)}
         untested = [sha for sha in commits if sha in line and sha not in tested]
         heads = await self._github.known_checks.of_merged_heads(untested, check, numbers=numbers)
-        return _Known(results=(*results, *heads))
+        return _Known(results=tuple(self._thinned(each) for each in (*results, *heads)))
+
+    def _thinned(self, known: KnownCheck) -> KnownCheck:
+        """Leave out the numbers that nobody asked about: there may be very many."""
+        if not known.metrics:
+            return known
+        name = split_numeric(self._plan.numeric or "")[0]
+        kept = {each: value for each, value in known.metrics.items() if each == name}
+        return known.model_copy(update={"metrics": kept})
 
     def _telling(self, known: Sequence[KnownCheck], ours: int) -> tuple[KnownCheck, ...]:
         """Keep what says something of the commit that it is listed on."""
@@ -481,16 +489,24 @@ class RangeSearch:
         if says is None:
             return False
         by = signal.actor.login if signal.actor else ""
-        if self._plan.numeric is not None and says is not Says.SKIP:
-            self.notes.append(words.ONLY_SKIP)
-            return False
         meant = self._meant(signal.commit)
+        if self._plan.numeric is not None:
+            if says is not Says.SKIP:
+                return self._note(words.ONLY_SKIP)
+            if {self.graph.commits[self.graph.bad], *self.graph.goods} & {*meant}:
+                return self._note(words.NO_END_SKIPPED)
         for sha in meant:
             self.search.observe(Ruling(sha, says, by=by))
         if not meant:
             named = markdown.code(signal.commit or "none")
             self.notes.append(f"There is no commit {named} in this range.")
         return bool(meant)
+
+    def _note(self, said: str) -> bool:
+        """Tell people once why their word changes nothing."""
+        if said not in self.notes:
+            self.notes.append(said)
+        return False
 
     def _meant(self, named: str | None) -> list[str]:
         if named is None:
@@ -520,6 +536,7 @@ class RangeSearch:
         self.scheduler.allow_beyond_the_day(allowed + besides)
         if (
             self.scheduler.is_open
+            and self._run.patched(Patch.RIVALS_WEIGHED)
             and isinstance(self.search, Search)
             and not self.search.settings.rivals
         ):

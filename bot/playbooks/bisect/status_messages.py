@@ -156,7 +156,9 @@ def paused(case: BisectMessages, finding: Finding, why: str) -> StatusMessage:
     return StatusMessage(
         state="needs you",
         headline="Comment `/retry` to search further, or say what you know of the commits below: "
-        "the culprit is not certain yet.",
+        "the culprit is not certain yet."
+        if case.numeric is None
+        else "Comment `/retry` to search further: the culprit is not certain yet.",
         details=(
             *((why,) if why != finding.reason else ()),
             *learnt(case, finding),

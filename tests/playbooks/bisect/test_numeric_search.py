@@ -78,6 +78,26 @@ async def test_trials_that_report_no_number_are_said_so_and_cost_few_runs(shop: 
     assert before < len(dispatched(shop)) <= 24
 
 
+ODD = """|
+          latency=100
+          if test -e bug; then latency=160; fi
+          if test "$((GITHUB_RUN_ID % 7))" = 0; then latency=1e200; fi
+          echo "::notice title=playbooks-metrics::{\\"latency\\": $latency}"
+"""
+
+
+@pytest.mark.thorough
+async def test_endless_numbers_are_none_and_numbers_without_noise_are_said_so(shop: Shop) -> None:
+    past = await history(shop, 12, 7, trial=ODD)
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency"
+    issue, _ = await past.bisected(ask)
+    await shop.standing(issue, "In progress")
+    await shop.says(issue, f"/skip {past.commits[0][:12]}")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
+    assert "changed by +60 (95%: +60 to +60); single runs do not differ." in fix["body"]
+
+
 @pytest.mark.thorough
 async def test_numbers_that_checks_have_reported_are_enough_without_a_runner(shop: Shop) -> None:
     past = await history(shop, 40, 23, trial=None)
