@@ -39,6 +39,13 @@ jobs:
 GOOD_TRIAL = "test ! -e bug"
 FLAKY_TRIAL = 'test ! -e bug && test "$(( GITHUB_RUN_ID % 10 ))" != 3'
 UNHURRIED_TRIAL = "sleep 1.5; test ! -e bug"
+LATENCY = """|
+          level=100
+          if test -e bug; then level=160; fi
+          latency=$((level + GITHUB_RUN_ID * 7919 % 17))
+          echo "::notice title=playbooks-metrics::{\\"latency\\": $latency}"
+"""
+"""Some 100, and 60 more with the bug; both passes."""
 CONFIG = """bisect:
   workflow: playbooks-trial.yml
   parallel: 4

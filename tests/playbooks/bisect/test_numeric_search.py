@@ -9,16 +9,15 @@ import pytest
 
 from bot.playbooks.bisect.finding import replay
 from fakegithub.changes import checks
-from tests.playbooks.bisect.bisecting import committed, dispatched, fixes, hidden_refs, history
+from tests.playbooks.bisect.bisecting import (
+    LATENCY,
+    committed,
+    dispatched,
+    fixes,
+    hidden_refs,
+    history,
+)
 from tests.shop import Shop
-
-LATENCY = """|
-          level=100
-          if test -e bug; then level=160; fi
-          latency=$((level + GITHUB_RUN_ID * 7919 % 17))
-          echo "::notice title=playbooks-metrics::{\\"latency\\": $latency}"
-"""
-"""Some 100, and 60 more with the bug; both passes."""
 
 
 async def test_a_number_that_trials_report_is_followed_to_the_commit_that_changed_it(
