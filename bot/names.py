@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -98,10 +98,10 @@ NUMERIC = r"^[^\s:][^:]*(:lower|:higher)?$"
 """A metric, and perhaps which direction is worse, such as `latency:higher`; a pattern."""
 
 
-def split_numeric(numeric: str) -> tuple[str, str | None]:
-    """Part what NUMERIC allows into a name and what is worse: `lower`, `higher` or None."""
+def split_numeric(numeric: str) -> tuple[str, Literal["lower", "higher"] | None]:
+    """Part what NUMERIC allows into a name and what is worse; None where either direction is."""
     name, _, worse = numeric.partition(":")
-    return name, worse or None
+    return name, "lower" if worse == "lower" else "higher" if worse == "higher" else None
 
 
 _QUOTES = ('"', "`", "'")

@@ -15,23 +15,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, lgamma, log, nan, pi, sqrt
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from bot import LazyModule
 from bot.culprit import metric_log
 from bot.culprit.graph import Ancestry, CommitGraph, indistinguishable, masses
 from bot.culprit.log import LogError
-from bot.culprit.metric_log import Worse
+from bot.culprit.metric_sides import Floats, Sides, Worse, deviation, median
 from bot.culprit.posterior import BoundaryKind
 from bot.culprit.verdict import Boundary, Candidate, SearchStatus, Verdict, VerdictCause, cautious
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 else:
     np = LazyModule("numpy")
-
-Floats: TypeAlias = "NDArray[np.float64]"
 
 END_RUNS = 5
 """Interleaved runs at each end before anything else."""
@@ -49,14 +46,10 @@ _SPREADS = (0.04, 2.5, 9)
 _NOISIER = tuple(exp(each / 2.0) for each in range(-3, 4))
 _NOISIER_WEIGHTS = (0.015, 0.083, 0.236, 0.332, 0.236, 0.083, 0.015)
 """How much noisier than the others one commit's runs are: log-normal, with a sigma of 0.6."""
-_ERRORS = 3.0
-"""A level has changed where its medians differ by more than so many standard errors."""
 _OUTLIERS = 0.1
 """At most so many values are taken for outliers."""
 MISSES = 3
 """A commit whose runs gave no number so often in a row cannot be measured."""
-_ALL_BUT_SURELY = 1.645
-"""Standard deviations that a normal value exceeds in 5% of cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,53 +303,11 @@ class MetricSearch:
         """How often runs were asked for."""
         return self._rounds
 
-    def level(self) -> float | None:
-        """The number that parts good values from bad ones, in the metric's own unit.
-
-        It is halfway between the median of all values before the likeliest culprit and the median
-        of those from it on; `bad_side` says on which side of it the bad ones lie. None until both
-        ends are measured, and where the medians are the same or it changed for the better.
-        """
-        if self.bad_side() is None:
-            return None
-        before, after = self._sides()
-        return (_median(before) + _median(after)) / 2
-
-    def bad_side(self) -> Worse | None:
-        """On which side of `level` bad values lie; None where there is no level."""
-        before, after = self._sides()
-        if not self._is_judged or not len(before) or not len(after):
-            return None
-        good, bad = _median(before), _median(after)
-        side: Worse | None = "lower" if bad < good else "higher" if bad > good else None
-        return side if self.worse in (None, side) else None
-
-    def is_bad(self, value: float) -> bool:
-        """Tell whether a value lies on the bad side of `level`; on it, it is good.
-
-        Raises:
-            ValueError: there is no level.
-        """
-        level = self.level()
-        if level is None:
-            raise ValueError("Nothing parts good values from bad ones.")
-        return value < level if self.bad_side() == "lower" else value > level
-
-    def wrong_side(self) -> tuple[float, float]:
-        """Bound from above how often a value lies on the wrong side of `level`.
-
-        Two shares between 0 and 1: of the values of good commits those on its bad side, and of the
-        values of bad commits those on its good side, each as large as it may well be: the upper
-        end of Wilson's interval (Wilson 1927), which is exceeded in 5% of cases. Where fresh runs
-        are compared with the level, those are the rates of false failures and of false passes that
-        `fresh_runs` asks for. Both are 1 where there is no level.
-        """
-        if self.level() is None:
-            return 1.0, 1.0
-        before, after = self._sides()
-        false_fail = sum(map(self.is_bad, before.tolist()))
-        false_pass = sum(not self.is_bad(each) for each in after.tolist())
-        return _at_most(false_fail, len(before)), _at_most(false_pass, len(after))
+    def sides(self) -> Sides:
+        """Part all values by the likeliest culprit; none are known until the ends are measured."""
+        if not self._is_judged:
+            return Sides(np.zeros(0), np.zeros(0), self.worse)
+        return self._parted(int(self.probability().argmax()))
 
     def probability(self) -> Floats:
         """Give the probability of each commit."""
@@ -383,14 +334,14 @@ class MetricSearch:
             return self._say(SearchStatus.NO_CULPRIT, why, commits, 1.0 - float(commits.max()))
         classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
         if cautious(float(classes.max())) >= self.confidence:
-            effect, (low, high), _ = self._effect(commits)
-            if abs(effect) > _ERRORS * (high - low) / (2 * 1.96):
-                if self._is_worse(commits):
+            sides = self._parted(int(commits.argmax()))
+            if sides.is_another_level:
+                if sides.bad_side is not None:
                     return self._guilty(commits, cautious(float(classes.max())))
                 why = "It changed at one commit, but for the better."
                 return self._say(SearchStatus.NO_CULPRIT, why, commits)
             # The spread changes there for sure, the level perhaps not.
-            if min(map(len, self._parted(int(commits.argmax())))) >= 2 * MORE_END_RUNS:
+            if min(len(sides.before), len(sides.after)) >= 2 * MORE_END_RUNS:
                 why = "It varies more or less from one commit on, but about the same level."
                 return self._say(SearchStatus.NO_CULPRIT, why, commits)
         if cautious(found.drifts) >= self.confidence:
@@ -557,8 +508,8 @@ class MetricSearch:
     @staticmethod
     def _usual(values: Floats) -> tuple[float, float]:
         """The outermost values that are no outliers, by the median's absolute deviations."""
-        middle = _median(values)
-        usual = _median(np.abs(values - middle))
+        middle = median(values)
+        usual = median(np.abs(values - middle))
         near = values[np.abs(values - middle) <= 6.0 * usual] if usual else values
         if len(near) < len(values) * (1.0 - _OUTLIERS):
             # Far more than outliers would be: most were measured on one side of a large step.
@@ -577,8 +528,8 @@ class MetricSearch:
         rest = values.copy()
         for node in {node for node, _ in self._values}:
             own = nodes == node
-            rest[own] -= _median(values[own])
-        spread = _median(np.abs(rest))
+            rest[own] -= median(values[own])
+        spread = median(np.abs(rest))
         if spread == 0.0:
             return 1.0
         rest = np.clip(rest, -4 * spread, 4 * spread)
@@ -586,42 +537,14 @@ class MetricSearch:
         alike = min(max(0.0, alike - 0.5 / sqrt(len(rest))), 0.9)
         return (1.0 - alike) / (1.0 + alike)
 
-    def _is_worse(self, probability: Floats) -> bool:
-        if self.worse is None:
-            return True
-        effect, _, _ = self._effect(probability)
-        return effect < 0.0 if self.worse == "lower" else effect > 0.0
-
-    def _effect(self, probability: Floats) -> tuple[float, tuple[float, float], float]:
-        """Effect, its 95% interval and a run's standard deviation under the likeliest culprit.
-
-        Medians and median deviations, so that outliers move none of them.
-        """
-        before, after = self._parted(int(probability.argmax()))
-        values = [*before, *after]
-        if not len(before) or not len(after):
-            return 0.0, (0.0, 0.0), float(np.std(values))
-        spread_after, spread_before = _deviation(after), _deviation(before)
-        effect = _median(after) - _median(before)
-        # A median's error is that of a mean times sqrt(pi / 2).
-        error = sqrt(pi / 2 * (spread_after**2 / len(after) + spread_before**2 / len(before)))
-        spread = sqrt((spread_after**2 * len(after) + spread_before**2 * len(before)) / len(values))
-        return effect, (effect - 1.96 * error, effect + 1.96 * error), spread
-
-    def _sides(self) -> tuple[Floats, Floats]:
-        """The values before the likeliest culprit, and those from it on."""
-        if not self._are_ends_measured:
-            return np.zeros(0), np.zeros(0)
-        return self._parted(int(self.probability().argmax()))
-
-    def _parted(self, culprit: int) -> tuple[Floats, Floats]:
+    def _parted(self, culprit: int) -> Sides:
         """The values of commits without the culprit, and of those that have it."""
         bad = np.array(
             [n < len(self.graph) and self._ancestry.of(n)[culprit] for n, _ in self._values],
             np.bool_,
         )
         values = np.array([v for _, v in self._values])
-        return values[~bad], values[bad]
+        return Sides(values[~bad], values[bad], self.worse)
 
     def _runs_of(self, node: int) -> int:
         return sum(n == node for n, _ in self._values)
@@ -645,8 +568,8 @@ class MetricSearch:
         """Absolute difference of the ends and its error, in standard deviations of a run."""
         bad = np.array([v for n, v in self._values if n == self.graph.bad])
         good = np.array([v for n, v in self._values if n == len(self.graph)])
-        spread = sqrt((_deviation(bad) ** 2 + _deviation(good) ** 2) / 2)
-        difference = abs(_median(bad) - _median(good))
+        spread = sqrt((deviation(bad) ** 2 + deviation(good) ** 2) / 2)
+        difference = abs(median(bad) - median(good))
         if spread == 0.0:
             return (inf if difference else 0.0), 0.0
         return difference / spread, sqrt(pi / 2 * (1 / len(bad) + 1 / len(good)))
@@ -664,9 +587,7 @@ class MetricSearch:
         cumulative = np.cumsum(probability[order])
         enough = int(np.searchsorted(cumulative, share * cumulative[-1])) + 1
         best = int(order[0])
-        effect, interval, spread = (
-            self._effect(probability) if len(self._values) > 2 else (0.0, (0.0, 0.0), 0.0)
-        )
+        sides = self._parted(best)
         culprit = self.graph.commits[best] if status is SearchStatus.CULPRIT else None
         nobody = status is SearchStatus.NO_CULPRIT
         return MetricVerdict(
@@ -678,9 +599,9 @@ class MetricSearch:
                 Candidate(self.graph.commits[int(c)], float(probability[c])) for c in order[:enough]
             ),
             confidence=cautious(float(probability[best])) if confidence is None else confidence,
-            effect=effect,
-            interval=interval,
-            deviations=effect / spread if spread else 0.0,
+            effect=sides.effect,
+            interval=sides.interval,
+            deviations=sides.deviations,
             runs=len(self._values),
             reason=reason,
             cause=cause,
@@ -726,26 +647,3 @@ def _drift(rows: Floats, places: Floats) -> float:
         along = np.clip((place - start) / (end - start), 0, 1)[:, None]
         total += row[np.rint(first + (last - first) * along).astype(np.intp)]
     return float(_mean_of(_mean_of(total.reshape(len(start), -1))))
-
-
-def _median(values: Floats) -> float:
-    """The same as numpy's, in a tenth of its time for a few values."""
-    ordered = np.sort(values)
-    half = len(ordered) // 2
-    if len(ordered) % 2:
-        return float(ordered[half])
-    return float((ordered[half - 1] + ordered[half]) / 2)
-
-
-def _at_most(count: int, of: int) -> float:
-    """The upper end of Wilson's interval for a share, which is exceeded in 5% of cases."""
-    share, square = count / of, _ALL_BUT_SURELY**2 / of
-    root = sqrt(share * (1.0 - share) * square + square**2 / 4.0)
-    return min(1.0, (share + square / 2.0 + root) / (1.0 + square))
-
-
-def _deviation(values: Floats) -> float:
-    """A standard deviation that outliers do not move, as far as there are values enough."""
-    away = np.abs(values - _median(values))
-    usual = 1.4826 * _median(away)
-    return usual if usual else float(away.mean())

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from bot.culprit import log
 from bot.culprit.graph import CommitGraph
+from bot.culprit.metric_sides import Worse
 
 FORMAT = "culprit-metric/1"
-
-Worse = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from bot.culprit.metric import MetricSearch, as_verdict
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
 from bot.local.verification import CheckEnded, CheckPlanned, Fingerprint, FreshRun, LocalChecks
-from bot.names import NUMERIC
+from bot.names import NUMERIC, split_numeric
 from bot.trials.runner import TrialResult
 
 FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"
@@ -141,13 +141,13 @@ class Journal:
         if not self.searches or self.request.numeric is None:
             raise ValueError("No search for a metric's change has begun.")
         header, request = self.searches[-1], self.request
-        _, _, worse = (request.numeric or "").partition(":")
+        _, worse = split_numeric(self.request.numeric)
         found = MetricSearch(
             header.graph,
             confidence=request.confidence,
             budget=request.budget or METRIC_RUNS,
             weights=header.weights,
-            worse="lower" if worse == "lower" else "higher" if worse else None,
+            worse=worse,
         )
         for skipped in request.skips:
             if skipped in header.graph.number:

@@ -40,6 +40,7 @@ from bot.local.journal import (
     take_value,
 )
 from bot.local.verification import CheckEnded, CheckPlanned, FreshRun, plan_checks
+from bot.names import split_numeric
 from bot.trials.limits import for_this_machine, remove_folder
 from bot.trials.outcome import CommandNotFoundError
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
@@ -247,7 +248,7 @@ class _Session:
     async def _measure(self) -> None:
         """Run what the search for a metric's change asks for, until it has a verdict."""
         search = self._journal.metric()
-        name = (self._request.numeric or "").partition(":")[0]
+        name, _ = split_numeric(self._request.numeric or "")
         without = 0
         while commits := search.next_runs(self._request.jobs):
             number = len(self._journal.measured)

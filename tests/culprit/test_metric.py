@@ -105,5 +105,5 @@ def test_a_number_that_only_varies_more_from_a_commit_on_is_seldom_pinned_on_it(
                 bad = name != "good" and int(name[1:]) >= 8
                 search.record(name, 100.0 + float(rng.integers(-3, 4)) * bad)
         named += search.verdict().culprit is not None
-        assert search.verdict().culprit is None or search.level() is not None
+        assert search.verdict().culprit is None or search.sides().level is not None
     assert named <= 3

@@ -83,8 +83,8 @@ def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
     assert (again.pending, again.trials, again.rounds) == (
         search.pending, search.trials, search.rounds,
     )  # fmt: skip
-    assert (again.level(), again.bad_side(), again.wrong_side()) == (
-        search.level(), search.bad_side(), search.wrong_side(),
+    assert (again.sides().level, again.sides().bad_side, again.sides().wrong_side) == (
+        search.sides().level, search.sides().bad_side, search.sides().wrong_side,
     )  # fmt: skip
     assert again.probabilities() == search.probabilities()
 
@@ -300,11 +300,11 @@ def of(worse: metric_log.Worse | None, good: list[float], bad: list[float]) -> M
 
 def test_the_level_is_halfway_between_the_medians() -> None:
     search = of("higher", [10, 11, 10, 9, 10, 30], [20, 21, 20, 19, 20, 12])
-    assert (search.level(), search.bad_side()) == (15.0, "higher")
-    assert [search.is_bad(each) for each in (14.9, 15.0, 15.1)] == [False, False, True]
+    assert (search.sides().level, search.sides().bad_side) == (15.0, "higher")
+    assert [search.sides().is_bad(each) for each in (14.9, 15.0, 15.1)] == [False, False, True]
     lower = of(None, [20, 21, 20, 19, 20, 12], [10, 11, 10, 9, 10, 30])
-    assert (lower.level(), lower.bad_side()) == (15.0, "lower")
-    assert [lower.is_bad(each) for each in (14.9, 15.0, 15.1)] == [True, False, False]
+    assert (lower.sides().level, lower.sides().bad_side) == (15.0, "lower")
+    assert [lower.sides().is_bad(each) for each in (14.9, 15.0, 15.1)] == [True, False, False]
 
 
 def test_values_on_the_wrong_side_bound_false_failures_and_false_passes() -> None:
@@ -313,16 +313,16 @@ def test_values_on_the_wrong_side_bound_false_failures_and_false_passes() -> Non
     z = 1.645**2
     none = z / (6 + z)
     one = (1 / 6 + z / 12 + (5 / 36 * z / 6 + (z / 12) ** 2) ** 0.5) / (1 + z / 6)
-    assert one_of_six.wrong_side() == (pytest.approx(one), pytest.approx(none))
+    assert one_of_six.sides().wrong_side == (pytest.approx(one), pytest.approx(none))
     assert (round(one, 3), round(none, 3)) == (0.502, 0.311)
 
 
 def test_the_level_lies_between_what_was_measured_of_all_commits() -> None:
     search = finish(MetricSearch(chain(64), worse="lower"), noisy(20, 80.0, 74.0))
-    level = search.level()
+    level = search.sides().level
     assert level is not None
     assert 76.0 < level < 78.0
-    false_fail, false_pass = search.wrong_side()
+    false_fail, false_pass = search.sides().wrong_side
     assert 0.0 < false_fail < 0.3
     assert 0.0 < false_pass < 0.3
 
@@ -338,6 +338,7 @@ def test_the_level_lies_between_what_was_measured_of_all_commits() -> None:
     ids=["nothing measured", "too little measured", "it became better", "it is the same"],
 )
 def test_without_a_change_for_the_worse_there_is_no_level(search: MetricSearch) -> None:
-    assert (search.level(), search.bad_side(), search.wrong_side()) == (None, None, (1.0, 1.0))
+    sides = search.sides()
+    assert (sides.level, sides.bad_side, sides.wrong_side) == (None, None, (1.0, 1.0))
     with pytest.raises(ValueError, match="Nothing parts"):
-        search.is_bad(1.0)
+        sides.is_bad(1.0)

@@ -83,7 +83,7 @@ async def fix(
     case, plan = work.case, work.plan
     culprit, before = case.offenders[0].sha, case.good or plan.bad
     await see_which_checks_count(work, before)
-    broken = plan.broken_check
+    broken = case.broken_check
     if broken is not None and broken not in work.counting.names:
         # The broken check decides first of all, whatever else is configured or required.
         smoke = (broken, *work.counting.smoke)

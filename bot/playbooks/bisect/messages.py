@@ -162,7 +162,8 @@ def issue_body(case: BisectMessages, standing: StatusMessage, picture: str) -> s
         else "",
         commands(
             standing,
-            *("/retry", "/cancel"),
+            "/retry",
+            "/cancel",
             *(() if case.numeric else ("/good SHA", "/bad SHA")),
             "/skip SHA",
         ),

@@ -6,7 +6,7 @@ Whether a trial passes is nothing to it: what counts is the number that the tria
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import nan
 
 from bot.culprit.evidence import FreeResult, Purpose, Ruling, Says, Trial, TrialOutcome, TrialReport
@@ -42,20 +42,24 @@ def numeric_search(
             confidence=confidence,
             budget=budget,
             weights=weights,
-            worse="lower" if worse == "lower" else "higher" if worse == "higher" else None,
+            worse=worse,
             metric=name,
             misses=MISSES,
         )
     )
 
 
-def reporting(known: Iterable[KnownCheck], numeric: str, *, ours: int) -> tuple[KnownCheck, ...]:
+def alone(metrics: Mapping[str, float], metric: str | None) -> dict[str, float]:
+    """Keep the one number that is searched for: there may be very many."""
+    return {name: value for name, value in metrics.items() if name == metric}
+
+
+def reporting(known: Iterable[KnownCheck], metric: str, *, ours: int) -> tuple[KnownCheck, ...]:
     """Keep what reports the number: not our own check-runs, nor runs dispatched to try others."""
-    name, _ = split_numeric(numeric)
     return tuple(
         each
         for each in known
-        if name in each.metrics
+        if metric in each.metrics
         and each.app_id != ours
         and each.event not in ("workflow_dispatch", "repository_dispatch", "schedule")
     )
@@ -144,7 +148,7 @@ class NumericSearch:
     def flake_bounds(self, level: float = 0.95) -> tuple[float, float]:
         """Bound how often a number lies on the wrong side of what parts good from bad."""
         del level  # the metric's own bounds are at 95%
-        return self.metric.wrong_side()
+        return self.metric.sides().wrong_side
 
     def verdict(self) -> Verdict:
         """Say what is concluded, or how things stand."""
@@ -158,6 +162,7 @@ class NumericSearch:
     def outcome_of(self, judgement: TrialJudgement) -> TrialOutcome:
         """Compare a fresh run's number with what parts good from bad."""
         value = judgement.metrics.get(self.metric.metric)
-        if value is None or self.metric.level() is None:
+        sides = self.metric.sides()
+        if value is None or sides.level is None:
             return TrialOutcome.INFRA
-        return TrialOutcome.FAIL if self.metric.is_bad(value) else TrialOutcome.PASS
+        return TrialOutcome.FAIL if sides.is_bad(value) else TrialOutcome.PASS

@@ -80,9 +80,9 @@ class BisectPlan(Value):
         return self.facts.default_branch
 
     @property
-    def broken_check(self) -> str | None:
-        """The check that fails and has to pass again; None where there is none, as of a number."""
-        return self.check if self.numeric is None else None
+    def metric(self) -> str | None:
+        """The name of the metric whose change is looked for; None where it is about a failure."""
+        return split_numeric(self.numeric)[0] if self.numeric else None
 
     @property
     def subject(self) -> str:

@@ -67,7 +67,11 @@ def decision(case: BisectMessages, *, at: datetime, seed: str | None, audit: Anc
             because="it needs no guess, and what it proposes can be undone.",
             consequences=Option(
                 name="Bisect and revert the culprit",
-                good=(f"{case.base} works again once the fix is merged.",),
+                good=(
+                    f"{case.base} works again once the fix is merged."
+                    if case.metric is None
+                    else f"{case.base} has the {case.metric} of before once the fix is merged.",
+                ),
                 bad=("what was reverted is missing until it is merged again.",),
             ),
             confirmation="The fix's spec report: "

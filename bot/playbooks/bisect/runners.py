@@ -30,7 +30,7 @@ from bot.github.calls.git_data import WORKFLOWS
 from bot.github.calls.trees import TreeChange
 from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
 from bot.github.models import WorkflowJob
-from bot.names import split_numeric
+from bot.playbooks.bisect.numeric import alone
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.ports import (
     BisectGit,
@@ -401,9 +401,8 @@ class ActionsTrialRunner:
         ran = [job.id for job in jobs if job.conclusion != "skipped"][:_JOBS_READ]
         notes = [note for job in ran for note in await self._github.workflows.annotations(job)]
         reason = ". ".join((judgement.reason, *ignored_of(notes)))
-        name = split_numeric(self._plan.numeric or "")[0]
-        found = {each: value for each, value in metrics_of(notes).items() if each == name}
-        return judgement.model_copy(update={"metrics": found, "reason": reason})
+        metrics = alone(metrics_of(notes), self._plan.metric)
+        return judgement.model_copy(update={"metrics": metrics, "reason": reason})
 
     async def stop(self, waiting: Mapping[str, AwaitedTrial]) -> None:
         """Cancel the runs."""

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import cast
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -44,7 +43,7 @@ from bot.playbooks.bisect.finding import (
     log_lines,
     with_budget,
 )
-from bot.playbooks.bisect.numeric import NumericSearch, numeric_search, reporting
+from bot.playbooks.bisect.numeric import NumericSearch, alone, numeric_search, reporting
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror, bisects, runs
 from bot.playbooks.bisect.status_messages import outlook, usual_length
@@ -269,20 +268,17 @@ class RangeSearch:
         tested = {each.sha for each in self._telling(results, ours)}
         untested = [sha for sha in commits if sha in line and sha not in tested]
         heads = await self._github.known_checks.of_merged_heads(untested, check, numbers=numbers)
-        return _Known(results=tuple(self._thinned(each) for each in (*results, *heads)))
-
-    def _thinned(self, known: KnownCheck) -> KnownCheck:
-        """Leave out the numbers that nobody asked about: there may be very many."""
-        if not known.metrics:
-            return known
-        name = split_numeric(self._plan.numeric or "")[0]
-        kept = {each: value for each, value in known.metrics.items() if each == name}
-        return known.model_copy(update={"metrics": kept})
+        return _Known(
+            results=tuple(
+                each.model_copy(update={"metrics": alone(each.metrics, self._plan.metric)})
+                for each in (*results, *heads)
+            )
+        )
 
     def _telling(self, known: Sequence[KnownCheck], ours: int) -> tuple[KnownCheck, ...]:
         """Keep what says something of the commit that it is listed on."""
-        if self._plan.numeric is not None:
-            return reporting(known, self._plan.numeric, ours=ours)
+        if self._plan.metric is not None:
+            return reporting(known, self._plan.metric, ours=ours)
         return counted(known, ours=ours)
 
     def _new_search(self, graph: CommitGraph) -> CulpritSearch:
@@ -318,20 +314,24 @@ class RangeSearch:
     def _new_numeric_search(self, graph: CommitGraph, numeric: str) -> NumericSearch:
         name, _ = split_numeric(numeric)
         measured = [
-            *((each.sha, each.metrics.get(name)) for each in self.known),
-            *((each.sha, each.metrics.get(name)) for each in self.remembered),
+            FreeResult(sha, TrialReport(TrialOutcome.PASS, value=metrics[name]))
+            for sha, metrics in (
+                *((each.sha, each.metrics) for each in self.known),
+                *((each.sha, each.metrics) for each in self.remembered),
+            )
+            if name in metrics
         ]
         search = numeric_search(
             graph,
             numeric,
             confidence=self._plan.config.bisect.confidence,
-            budget=self.trials_left,
+            # What existed before costs nothing.
+            budget=self.trials_left + sum(each.commit in graph.number for each in measured),
             weights=self.range.weights,
         )
-        for sha, value in measured:
-            search.observe(FreeResult(sha, TrialReport(TrialOutcome.PASS, value=value)))
-        # What existed before costs nothing.
-        return cast(NumericSearch, with_budget(search, self.trials_left + search.trials))
+        for each in measured:
+            search.observe(each)
+        return search
 
     @property
     def _history(self) -> History:
@@ -431,8 +431,8 @@ class RangeSearch:
                 self.search.record(pending.pop(ended.name), self._report(ended.judgement))
 
     def _report(self, judgement: TrialJudgement) -> TrialReport:
-        names, numeric = judgement.fingerprint, self._plan.numeric
-        value = judgement.metrics.get(split_numeric(numeric)[0]) if numeric else None
+        names, metric = judgement.fingerprint, self._plan.metric
+        value = judgement.metrics.get(metric) if metric else None
         return TrialReport(judgement.outcome, frozenset(names) if names else None, value=value)
 
     async def _ask(self, pending: dict[str, Trial]) -> Stopped | None:

@@ -153,12 +153,10 @@ def proposing() -> StatusMessage:
 
 def paused(case: BisectMessages, finding: Finding, why: str) -> StatusMessage:
     """It stopped before it was sure, and a person can have it go on."""
+    known = "" if case.numeric else ", or say what you know of the commits below"
     return StatusMessage(
         state="needs you",
-        headline="Comment `/retry` to search further, or say what you know of the commits below: "
-        "the culprit is not certain yet."
-        if case.numeric is None
-        else "Comment `/retry` to search further: the culprit is not certain yet.",
+        headline=f"Comment `/retry` to search further{known}: the culprit is not certain yet.",
         details=(
             *((why,) if why != finding.reason else ()),
             *learnt(case, finding),

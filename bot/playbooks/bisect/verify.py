@@ -54,9 +54,9 @@ class BranchWatch:
         A search in the past of a branch that was green all the time has nothing to recover from.
         """
         work, plan = self._work, self._work.plan
-        if plan.broken_check is None:
+        if (broken := work.case.broken_check) is None:
             return None
-        counting = Counting(smoke=(plan.broken_check,), smoke_from="configured", evals=())
+        counting = Counting(smoke=(broken,), smoke_from="configured", evals=())
 
         async def look(_: bool) -> BranchHead:
             try:

@@ -29,19 +29,27 @@ from tests.shop import Shop
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("what", "trial"),
+    [
+        ("check smoke", UNHURRIED_TRIAL),
+        ("numeric latency:higher", f"{LATENCY}          sleep 1.5\n"),
+    ],
+    ids=["a failure", "a number"],
+)
 async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice(
-    github: DemoGitHub, tmp_path: Path
+    github: DemoGitHub, tmp_path: Path, what: str, trial: str
 ) -> None:
     lane = Lane(github, tmp_path)
     repository = lane.repository()
     async with lane.person(repository) as alice:
         shop = bare_shop(github, repository, alice)
-        past = await history(shop, 30, 17, trial=UNHURRIED_TRIAL)
+        past = await history(shop, 30, 17, trial=trial)
         await past.says_ci_on_the_end("failure")
         await lane.start()
         await lane.approved(repository, CONFIG)
         issue = await alice.open_issue("main is red")
-        await alice.comment(issue, f"/bisect {past.commits[0]}..main check smoke")
+        await alice.comment(issue, f"/bisect {past.commits[0]}..main {what}")
 
         async def four() -> bool:
             return len(await running(shop)) >= 4
@@ -62,40 +70,6 @@ async def test_killed_with_trials_in_flight_it_goes_on_and_dispatches_none_twice
         assert max(ids.values()) == 1
         assert hidden_refs(shop) == []
         assert len(await alice.issues(labels="incident")) == 1
-    await lane.close()
-
-
-@pytest.mark.thorough
-async def test_killed_while_it_follows_a_number_it_goes_on_and_dispatches_none_twice(
-    github: DemoGitHub, tmp_path: Path
-) -> None:
-    lane = Lane(github, tmp_path)
-    repository = lane.repository()
-    async with lane.person(repository) as alice:
-        shop = bare_shop(github, repository, alice)
-        past = await history(shop, 12, 7, trial=f"{LATENCY}          sleep 1\n")
-        await lane.start()
-        await lane.approved(repository, CONFIG)
-        issue = await alice.open_issue("main is slow")
-        await alice.comment(issue, f"/bisect {past.commits[0]}..main numeric latency:higher")
-
-        async def some() -> bool:
-            return len(dispatched(shop)) >= 6 and bool(await running(shop))
-
-        await shop.eventually(some)
-        await lane.life.kill()
-        await lane.start()
-
-        async def verified() -> bool:
-            return bool(hidden_refs(shop)) and bool(await running(shop))
-
-        await shop.eventually(verified)
-        await lane.life.kill()
-        await lane.start()
-        [fix] = await shop.eventually(lambda: fixes(shop))
-        assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
-        ids = Counter(run.cause.inputs["trial_id"] for run in dispatched(shop))
-        assert max(ids.values()) == 1
     await lane.close()
 
 
