@@ -85,7 +85,7 @@ ROWS = (
     Row("A/A drift", Scene(drift=True), "<= 5%", most=0.05),
     Row("A/A bursts", Scene(bursts=True), "<= 5%", most=0.05),
     Row("A/A sticky", Scene(sticky=True), "<= 5%", most=0.05, by_key=True),
-    Row("A/A sticky, by request", Scene(sticky=True), "(wrong unit)"),
+    Row("A/A sticky, no key told", Scene(sticky=True), "(wrong unit)"),
     Row("latency+4%", Scene(latency=1.04), "<= 5%", most=0.05),
     Row("latency+20%", Scene(latency=1.2), ">= 95% before 1200 s", least=0.95, before=1200),
     Row("errors+1", Scene(errors=0.01), ">= 95%", least=0.95),
@@ -115,6 +115,7 @@ ROWS = (
     Row("A/A retries of failures", Scene(repeats="failed", failing=0.03), "<= 5%", most=0.05),
     Row("A/A retries, named", Scene(repeats="any"), "<= 5%", most=0.05, reports=True),
     Row("A/A a heavy key", Scene(heavy=0.3), "<= 5%", most=0.05, reports=True),
+    Row("A/A sticky, by request", Scene(sticky=True), "<= 5%", most=0.05, reports=True),
     Row("A/A candidate 15 s late", Scene(lag=15), "<= 5%", most=0.05, reports=True),
     Row(
         "A/A baseline 5 s late",

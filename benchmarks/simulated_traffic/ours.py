@@ -164,7 +164,7 @@ def _line(seen: Traffic, scene: Scene, row: int, generation: int) -> Observation
         generation=generation,
         time=START + timedelta(seconds=float(seen.times[row])),
         pair_id=name if scene.repeats and scene.named == "pair_id" else None,
-        key=name if scene.heavy or scene.named == "key" else None,
+        key=name if scene.heavy or scene.sticky or scene.named == "key" else None,
         latency=float(measured.latency[row]),
         error=bool(measured.error[row]),
         cost=float(measured.cost[row]),
