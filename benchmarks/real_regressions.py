@@ -74,7 +74,10 @@ REGRESSIONS = (
     ),
     Regression("sqlparse_extract", "sqlparse", "0.3.0", "0.3.1", "7168e5ce", "issue 562"),
     Regression("werkzeug_scheme", "werkzeug", "2.2.0", "2.3.3", "c3b26d08", "issue 2691"),
-    Regression("werkzeug_upload", "werkzeug", "2.2.3", "2.3.0", "082e0e5b", "its fix, for issue 2658", SECONDS),
+    Regression(
+        "werkzeug_upload", "werkzeug", "2.2.3", "2.3.0", "082e0e5b", "its fix, for issue 2658",
+        SECONDS,
+    ),
     Regression(
         "pytest_session", "pytest", "8.3.0", "8.4.0", "4b32e7cc", "issue 13482, bisected there",
         SECONDS,
