@@ -24,8 +24,9 @@ from bot.playbooks.bisect.plan import (
     trial_settings,
 )
 from bot.playbooks.bisect.ports import BisectResources
+from bot.playbooks.bisect.prior_results import NoGoodEnd, earlier_trials
 from bot.playbooks.bisect.runners import remove_hidden_refs
-from bot.playbooks.bisect.search import NoGoodEnd, RangeSearch, Stopped, earlier_trials
+from bot.playbooks.bisect.search import RangeSearch, Stopped
 from bot.playbooks.bisect.status_messages import checking
 from bot.playbooks.bisect.verify import (
     BranchWatch,

@@ -10,10 +10,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.culprit.evidence import (
@@ -25,17 +23,14 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
-from bot.culprit.flake_rates import History, RatePriors
+from bot.culprit.flake_rates import RatePriors
 from bot.culprit.graph import CommitGraph
 from bot.culprit.search import Search
-from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
-from bot.git.history import first_parents
-from bot.github.calls.known_checks import AT_ONCE
 from bot.github.models import KnownCheck
 from bot.names import split_numeric
 from bot.playbooks.bisect import messages as words
-from bot.playbooks.bisect.commit_range import MOST_COMMITS, CommitRange, read_range
+from bot.playbooks.bisect.commit_range import CommitRange
 from bot.playbooks.bisect.finding import (
     CulpritSearch,
     finding_of,
@@ -43,63 +38,19 @@ from bot.playbooks.bisect.finding import (
     log_lines,
     with_budget,
 )
-from bot.playbooks.bisect.numeric import NumericSearch, alone, numeric_search, reporting
+from bot.playbooks.bisect.numeric import NumericSearch, numeric_search
 from bot.playbooks.bisect.plan import BisectPlan
-from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror, bisects, runs
+from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror
+from bot.playbooks.bisect.prior_results import NoGoodEnd, PriorResults, as_evidence
 from bot.playbooks.bisect.status_messages import outlook, usual_length
 from bot.playbooks.bisect.trials import TrialScheduler
-from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.run import Patience, Run, Signal, SignalKind
-from bot.playbooks.steps import Patch, Step, WaitPoint
+from bot.playbooks.steps import Patch, WaitPoint
 from bot.records.documents.reports import Finding, TrialMade
-from bot.trials.outcome import TrialJudgement, counted, evidence, green
+from bot.trials.outcome import TrialJudgement, evidence
 from bot.triggers import Actor, Value
 
 log = structlog.get_logger(__name__)
-
-_SAID = frozenset({"pass", "fail", "untestable"})
-
-
-async def earlier_trials(run: Run, incident: str) -> tuple[TrialMade, ...]:
-    """Read the trials of earlier attempts that said something of a commit.
-
-    Each is named by its attempt too, such as `3@1`: the third trial of the first attempt.
-    """
-
-    async def read(conn: AsyncConnection) -> list[TrialMade]:
-        found = []
-        earlier = [each for each in await runs.of_incident(conn, incident) if each.id != run.id]
-        for attempt, each in enumerate(earlier, 1):
-            shown = await bisects.progress_of(conn, each.id)
-            found += [
-                trial.model_copy(update={"name": f"{trial.name}@{attempt}"})
-                for trial in (shown.trials if shown else ())
-                if trial.outcome in _SAID
-            ]
-        return found
-
-    return tuple(await run.write(Step.READ_EARLIER_TRIALS, list[TrialMade], read))
-
-
-def as_evidence(trials: Sequence[TrialMade]) -> tuple[FreeResult, ...]:
-    """Turn them into evidence: each was made on a machine of its own."""
-    return tuple(
-        FreeResult(
-            each.sha, TrialReport(TrialOutcome(each.outcome)), environment=f"fresh-{each.name}"
-        )
-        for each in trials
-        if each.outcome in _SAID
-    )
-
-
-COMMITS_ASKED_ABOUT = 1_000
-"""Of longer ranges only the first-parent line is looked up, and at most so many commits of it."""
-LOOKED_BACK = 200
-"""Commits looked through for a green one where nobody named a good end."""
-
-
-class NoGoodEnd(Exception):
-    """Nothing lies before the bad end. `str()` is for people."""
 
 
 class Stopped(Value):
@@ -112,19 +63,6 @@ class Stopped(Value):
     by: Actor | None = None
     cancelled: bool = False
     closed: bool = False
-
-
-class _Known(Value):
-    results: tuple[KnownCheck, ...]
-
-
-class _Line(Value):
-    """The commits before the bad end; which are green, and how often those passed and failed."""
-
-    commits: tuple[str, ...]
-    green: tuple[str, ...]
-    passed: int = 0
-    failed: int = 0
 
 
 Tell = Callable[[], Awaitable[None]]
@@ -171,14 +109,11 @@ class RangeSearch:
         self.range: CommitRange
         self.search: CulpritSearch
         self._run = run
-        self._github = github
-        self._mirror = mirror
+        self._prior = PriorResults(run, github, mirror, plan)
         self._plan = plan
         self._patience = patience
         self._deadline = since + timedelta(minutes=plan.config.bisect.minutes)
         self._budget = plan.config.bisect.trials if scheduler.is_open else 0
-        self._line: _Line | None = None
-        self._rejected: list[str] = []
         self._no_room = False
         self._resting: tuple[Trial, datetime] | None = None
 
@@ -232,54 +167,9 @@ class RangeSearch:
         Raises:
             NoGoodEnd: there is no commit before the bad end.
         """
-        good = self._plan.good or await self._good_end()
-        self.range = await self._run.step(
-            Step.READ_RANGE,
-            CommitRange,
-            partial(self._read, good),
-        )
-        graph = self.range.graph
-        check = self._plan.check
-        if check is not None:
-            asked = [*_worth_asking(graph), good]
-            ours = await self._run.step(Step.READ_APP_ID, int, self._own_id)
-            known = await self._run.step(
-                Step.READ_KNOWN_RESULTS, _Known, partial(self._known, asked, check, ours)
-            )
-            self.known = self._telling(known.results, ours)
-        self.search = self._new_search(graph)
-
-    async def _read(self, good: str, _: bool) -> CommitRange:
-        bot = (await self._github.app()).bot_login
-        own = await self._mirror.read(lambda git: own_files(self._plan.config, git))
-        return await self._mirror.read(
-            lambda git: read_range(git, [good], self._plan.bad, own=own, bot=bot)
-        )
-
-    async def _own_id(self, _: bool) -> int:
-        return (await self._github.app()).id
-
-    async def _known(self, commits: list[str], check: str, ours: int, _: bool) -> _Known:
-        """Read what was tested on these commits, else on the pull requests that brought them."""
-        numbers = self._plan.numeric is not None
-        results = await self._github.known_checks.of(commits, check, numbers=numbers)
-        graph = self.range.graph
-        line = {graph.commits[number] for number in graph.first_parent_line}
-        tested = {each.sha for each in self._telling(results, ours)}
-        untested = [sha for sha in commits if sha in line and sha not in tested]
-        heads = await self._github.known_checks.of_merged_heads(untested, check, numbers=numbers)
-        return _Known(
-            results=tuple(
-                each.model_copy(update={"metrics": alone(each.metrics, self._plan.metric)})
-                for each in (*results, *heads)
-            )
-        )
-
-    def _telling(self, known: Sequence[KnownCheck], ours: int) -> tuple[KnownCheck, ...]:
-        """Keep what says something of the commit that it is listed on."""
-        if self._plan.metric is not None:
-            return reporting(known, self._plan.metric, ours=ours)
-        return counted(known, ours=ours)
+        self.range = await self._prior.commit_range()
+        self.known = await self._prior.of(self.range)
+        self.search = self._new_search(self.range.graph)
 
     def _new_search(self, graph: CommitGraph) -> CulpritSearch:
         settings = self._plan.config.bisect
@@ -297,7 +187,7 @@ class RangeSearch:
                 confidence=settings.confidence,
                 report=min(0.95, settings.confidence),
                 budget=self.trials_left,
-                rates=rates.after(self._history),
+                rates=rates.after(self._prior.history),
                 pauses=rivals,
                 rivals=rivals,
             ),
@@ -333,46 +223,6 @@ class RangeSearch:
             search.observe(each)
         return search
 
-    @property
-    def _history(self) -> History:
-        """How the check fared before the range, on commits taken for good."""
-        line = self._line
-        if line is None or self._rejected:
-            return History()
-        return History(good_passed=line.passed, good_failed=line.failed)
-
-    async def _good_end(self) -> str:
-        """The last commit where the check was green; beyond what is known, ever further back."""
-        if self._line is None:
-            self._line = await self._run.step(Step.FIND_GOOD_END, _Line, self._look_back)
-        line = self._line
-        good = next_good(line.commits, line.green, self._rejected)
-        if good is None:
-            raise NoGoodEnd("No commit before the bad end is left to be the good one.")
-        return good
-
-    async def _look_back(self, _: bool) -> _Line:
-        line = await self._mirror.read(lambda git: first_parents(git, self._plan.bad, MOST_COMMITS))
-        before = line[1:]
-        if self._plan.check is None:
-            return _Line(commits=tuple(before), green=())
-        ours = (await self._github.app()).id
-        for start in range(0, min(len(before), LOOKED_BACK), AT_ONCE):
-            part = before[start : start + AT_ONCE]
-            results = await self._github.known_checks.of(part, self._plan.check)
-            known = counted(results, ours=ours)
-            if found := green(known):
-                newest = min(part.index(sha) for sha in found)
-                older = {*part[newest + 1 :]}
-                said = [each.conclusion for each in known if each.sha in older]
-                return _Line(
-                    commits=tuple(before),
-                    green=tuple(sorted(found)),
-                    passed=said.count("success"),
-                    failed=said.count("failure"),
-                )
-        return _Line(commits=tuple(before), green=())
-
     # … run binary search.  2. At each step: build, run smoke + evals; record metrics.
 
     async def pursue(self, tell: Tell) -> Stopped | None:
@@ -389,7 +239,7 @@ class RangeSearch:
                 and verdict.status is SearchStatus.BEFORE_RANGE
                 and self._plan.good is None
             ):
-                self._rejected += self.graph.goods
+                self._prior.rejected += self.graph.goods
                 try:
                     self.earlier.append(log_lines(self.search))
                     await self.identify_range()
@@ -521,6 +371,7 @@ class RangeSearch:
     def equip(self, plan: BisectPlan) -> None:
         """Go on as another configuration has it; what was learnt stays."""
         self._plan = plan
+        self._prior.equip(plan)
 
     def refill(self, now: datetime, besides: int = 0) -> None:
         """Allow as many trials and minutes again as the configuration gives.
@@ -543,16 +394,6 @@ class RangeSearch:
             # It began without a runner.
             self.search = judged_as(self.search, self._new_search(self.graph))
         self.search = with_budget(self.search, self.search.trials + allowed)
-
-
-def _worth_asking(graph: CommitGraph) -> list[str]:
-    """The commits whose results are looked up; of long ranges an even sample of the main line."""
-    if len(graph) <= COMMITS_ASKED_ABOUT:
-        return list(graph.commits)
-    line = graph.first_parent_line
-    step = max(1, -(-len(line) // COMMITS_ASKED_ABOUT))
-    chosen = {*line[::step], line[-1]}
-    return [graph.commits[number] for number in sorted(chosen)]
 
 
 def _seed_of(run: str) -> int:
