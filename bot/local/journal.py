@@ -244,10 +244,9 @@ def read(path: Path) -> Journal:
 
 def take_value(search: MetricSearch, each: Measured) -> None:
     """Let a search learn one run."""
+    search.record(each.measured, nan if each.value is None else each.value)
     if each.untestable:
         search.skip(each.measured)
-    else:
-        search.record(each.measured, nan if each.value is None else each.value)
 
 
 class Writer:

@@ -434,47 +434,6 @@ def test_without_bubblewrap_it_warns_once_and_goes_on(
     assert not person.left_behind()
 
 
-MEASURES = (
-    "python3",
-    "-c",
-    "import json, os, random; level = 80 if open('state').read() == 'bad' else 100\n"
-    "with open(os.environ['PLAYBOOKS_RESULT'], 'w') as file:\n"
-    "    json.dump({'metrics': {'score': random.gauss(level, 2)}}, file)",
-)
-
-
-def test_where_a_number_dropped_is_found_and_replayed(person: Person, clone: Repository) -> None:
-    commits = history(clone, 10, broken_from=6)
-    options = ("--good", commits[0], "--numeric", "score:lower", "--json")
-    said = person.bisect(clone.folder, *options, "--", *MEASURES)
-    assert (said.code, said.verdict["culprit"]) == (0, commits[6])
-    assert said.verdict["boundaries"] == [{"sha": commits[6], "kind": "broken"}]
-    again = person.bisect(clone.folder, "--replay", said.verdict["log"], "--json")
-    assert (again.code, again.out) == (said.code, said.out)
-
-
-def test_a_number_that_nobody_writes_is_asked_for(person: Person, clone: Repository) -> None:
-    commits = history(clone, 4, broken_from=2)
-    options = ("--good", commits[0], "--numeric", "speed")
-    said = person.bisect(clone.folder, *options, "--", *MEASURES)
-    assert said.code == 1
-    assert "no number 'speed'" in said.err
-    assert "$PLAYBOOKS_RESULT" in said.err
-
-
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [(("--numeric", ":lower"), "NAME:lower"), (("--numeric", "score"), "--good")],
-)
-def test_a_number_needs_a_name_and_a_good_end(
-    person: Person, clone: Repository, options: tuple[str, ...], why: str
-) -> None:
-    history(clone, 2, broken_from=1)
-    said = person.bisect(clone.folder, *options, "--", *MEASURES)
-    assert said.code == 2
-    assert why in said.err
-
-
 def test_fresh_runs_that_contradict_each_other_are_made_again_where_it_is_open(
     person: Person, clone: Repository
 ) -> None:

@@ -1,0 +1,131 @@
+"""`bisect --numeric` on a clone: numbers that drop, stay, drift, are exact, or are not there."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.local.kit import Person, history
+from tests.trials.kit import Repository
+
+MEASURES = (
+    "python3",
+    "-c",
+    "import json, os, random; level = 80 if open('state').read() == 'bad' else 100\n"
+    "with open(os.environ['PLAYBOOKS_RESULT'], 'w') as file:\n"
+    "    json.dump({'metrics': {'score': random.gauss(level, 2)}}, file)",
+)
+
+
+def measures(score: str, untestable: str = "()") -> tuple[str, ...]:
+    """A command whose score is this expression of the commit's `number`; some it cannot try."""
+    return (
+        "python3",
+        "-c",
+        "import json, os, random, sys, time; number = int(open('number').read())\n"
+        f"if number in {untestable}: sys.exit(125)\n"
+        "with open(os.environ['PLAYBOOKS_RESULT'], 'w') as file:\n"
+        f"    json.dump({{'metrics': {{'score': {score}}}}}, file)",
+    )
+
+
+def test_where_a_number_dropped_is_found_and_replayed(person: Person, clone: Repository) -> None:
+    commits = history(clone, 10, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score:lower", "--json")
+    said = person.bisect(clone.folder, *options, "--", *MEASURES)
+    assert (said.code, said.verdict["culprit"]) == (0, commits[6])
+    assert said.verdict["boundaries"] == [{"sha": commits[6], "kind": "broken"}]
+    again = person.bisect(clone.folder, "--replay", said.verdict["log"], "--json")
+    assert (again.code, again.out) == (said.code, said.out)
+
+
+def test_a_number_without_any_noise_is_found_in_few_runs(person: Person, clone: Repository) -> None:
+    commits = history(clone, 10, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score:lower", "--json")
+    said = person.bisect(clone.folder, *options, "--", *measures("100 - (number >= 6)"))
+    assert (said.code, said.verdict["culprit"]) == (0, commits[6])
+    assert said.verdict["trials"] <= 20
+
+
+def test_commits_that_cannot_be_tried_are_named_with_the_one_behind_them(
+    person: Person, clone: Repository
+) -> None:
+    commits = history(clone, 12, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score", "--json")
+    command = measures("random.gauss(100 - 20 * (number >= 6), 2)", untestable="(5, 6)")
+    said = person.bisect(clone.folder, *options, "--", *command)
+    assert said.code == 3
+    assert {each["sha"] for each in said.verdict["candidates"]} == {*commits[5:8]}
+
+
+def test_a_commit_that_cannot_be_tried_holds_no_place_in_the_search(
+    person: Person, clone: Repository
+) -> None:
+    commits = history(clone, 12, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score", "--budget", "11", "--json")
+    # Ten runs at the ends; of the eleventh and later ones the first says nothing.
+    command = measures("random.gauss(100 - 5 * (number >= 6), 2)", untestable="(5, 6, 7)")
+    said = person.bisect(clone.folder, *options, "--", *command)
+    assert said.code in {3, 6}
+    assert said.verdict["trials"] == 11
+
+
+def test_a_number_that_got_better_blames_nobody(person: Person, clone: Repository) -> None:
+    commits = history(clone, 10, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score:lower")
+    command = measures("random.gauss(100 + 20 * (number >= 6), 2)")
+    said = person.bisect(clone.folder, *options, "--", *command)
+    assert said.code == 4
+    assert "for the better" in said.out
+
+
+def test_a_number_that_drifts_blames_nobody(person: Person, clone: Repository) -> None:
+    commits = history(clone, 16, broken_from=8)
+    options = ("--good", commits[0], "--numeric", "score", "--json")
+    said = person.bisect(clone.folder, *options, "--", *measures("random.gauss(100 + number, 1)"))
+    assert (said.code, said.verdict["culprit"]) == (4, None)
+    assert said.verdict["reason"] == "drift"
+
+
+def test_a_search_for_a_number_that_was_killed_goes_on(
+    person: Person, clone: Repository, tmp_path: Path
+) -> None:
+    commits = history(clone, 10, broken_from=6)
+    log = tmp_path / "log.jsonl"
+    command = measures("(time.sleep(0.2), 100 - (number >= 6) + random.random() / 100)[1]")
+    running = person.start(
+        clone.folder, "--good", commits[0], "--numeric", "score", "--log", log, "--", *command
+    )
+    while not log.exists() or log.read_text().count("measured") < 4:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    before = log.read_text().count("measured")
+    said = person.bisect(clone.folder, "--resume", log, "--json")
+    assert (said.code, said.verdict["culprit"]) == (0, commits[6])
+    measured = [json.loads(line) for line in log.read_text().splitlines() if "measured" in line]
+    assert len(measured) == said.verdict["trials"] > before
+
+
+def test_a_number_that_nobody_writes_is_asked_for(person: Person, clone: Repository) -> None:
+    commits = history(clone, 4, broken_from=2)
+    options = ("--good", commits[0], "--numeric", "speed")
+    said = person.bisect(clone.folder, *options, "--", *MEASURES)
+    assert said.code == 1
+    assert "no number 'speed'" in said.err
+    assert "$PLAYBOOKS_RESULT" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [(("--numeric", ":lower"), "NAME:lower"), (("--numeric", "score"), "--good")],
+)
+def test_a_number_needs_a_name_and_a_good_end(
+    person: Person, clone: Repository, options: tuple[str, ...], why: str
+) -> None:
+    history(clone, 2, broken_from=1)
+    said = person.bisect(clone.folder, *options, "--", *MEASURES)
+    assert said.code == 2
+    assert why in said.err
