@@ -48,6 +48,10 @@ _NOISIER_WEIGHTS = (0.015, 0.083, 0.236, 0.332, 0.236, 0.083, 0.015)
 """How much noisier than the others one commit's runs are: log-normal, with a sigma of 0.6."""
 _OUTLIERS = 0.1
 """At most so many values are taken for outliers."""
+ENOUGH = 15
+"""After so many runs on a commit or its like, one more tells half as much as the first."""
+ALIKE = 0.02
+"""Commits are alike where their chances to be bad differ by less."""
 MISSES = 3
 """A commit whose runs gave no number so often in a row cannot be measured."""
 
@@ -87,6 +91,15 @@ class MetricVerdict:
     def final(self) -> bool:
         """Whether the search is over."""
         return self.status is not SearchStatus.SEARCHING
+
+    @property
+    def is_change(self) -> bool:
+        """Whether there is a step to tell of; `effect` is only the likeliest one otherwise."""
+        if self.status in (SearchStatus.CULPRIT, SearchStatus.CLASS):
+            return True
+        exact = self.interval[0] == self.interval[1] and self.effect != 0.0
+        large = abs(self.deviations) >= TOO_SMALL or exact
+        return self.status is SearchStatus.NO_CULPRIT and large
 
 
 def as_verdict(found: MetricVerdict, confidence: float, rounds: int) -> Verdict:
@@ -146,6 +159,7 @@ class MetricSearch:
         worse: Worse | None = None,
         metric: str = "",
         misses: int | None = None,
+        shares_runs: bool = True,
     ) -> None:
         """Start a search.
 
@@ -159,6 +173,7 @@ class MetricSearch:
             misses: skip a commit whose runs gave no number so often in a row, best `MISSES`; an
                 end that is skipped ends the search. None: such runs are only forgotten, and
                 whoever runs them says when it is enough.
+            shares_runs: commits that have run often, or whose like have, give way to others.
 
         Raises:
             ValueError: the graph has no good end to compare with, or `misses` is below 1.
@@ -174,6 +189,7 @@ class MetricSearch:
         self.worse = worse
         self.metric = metric
         self.misses = misses
+        self.shares_runs = shares_runs
         self._ancestry = Ancestry(graph)
         prior = np.ones(len(graph)) if weights is None else np.asarray(weights, np.float64)
         self._prior = prior / prior.sum()
@@ -275,6 +291,7 @@ class MetricSearch:
                 worse=read.worse,
                 metric=read.metric,
                 misses=read.misses,
+                shares_runs=read.shares_runs,
             )
             for number, event in enumerate(read.events, 2):  # noqa: B007 (for the message)
                 search._apply(event)
@@ -330,6 +347,8 @@ class MetricSearch:
             why = (
                 f"The ends differ by less than {TOO_SMALL} standard deviations of a run: "
                 "too little to pin on a commit."
+                if self._between_ends()[0]
+                else "It does not differ between the ends."
             )
             return self._say(SearchStatus.NO_CULPRIT, why, commits, 1.0 - float(commits.max()))
         classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
@@ -440,12 +459,34 @@ class MetricSearch:
         inside = [p for p in pending if p not in (self.graph.bad, good)]
         aims = (0.5, 0.25, 0.75, 0.4, 0.6)
         aim = aims[len(inside) % len(aims)]
+        last = {*pending, *(node for node, _ in self._values[-1:])}
+        if self.shares_runs:
+            return self._most_telling(bad, aim, last)
         order = np.argsort(np.abs(bad - aim), kind="stable")
         order = order[~np.isin(order, list(self._skipped))][:6]
         if not len(order):
             return None
-        last = {*pending, *(node for node, _ in self._values[-1:])}
         return next((int(node) for node in order if node not in last), int(order[0]))
+
+    def _most_telling(self, bad: Floats, aim: float, last: set[int]) -> int | None:
+        """The commit whose chance to be bad is near `aim`, and of whose like few have run yet.
+
+        Commits with about the same chance tell the same: whether they are bad is one question.
+        """
+        telling = 1.0 - np.abs(bad - aim) / max(aim, 1.0 - aim)
+        inside = [node for node, _ in self._values if node < len(bad)]
+        runs = np.bincount(inside, minlength=len(bad))
+        order = np.argsort(bad, kind="stable")
+        ordered, before = bad[order], np.append(0, np.cumsum(runs[order]))
+        alike = (
+            before[np.searchsorted(ordered, bad + ALIKE, side="right")]
+            - before[np.searchsorted(ordered, bad - ALIKE, side="left")]
+        )
+        best = np.argsort(-telling / (1.0 + alike / ENOUGH), kind="stable")
+        best = best[~np.isin(best, list(self._skipped))][:6]
+        if not len(best):
+            return None
+        return next((int(node) for node in best if node not in last), int(best[0]))
 
     def _posterior(self) -> _Posterior:
         if self._known is None:
@@ -589,7 +630,8 @@ class MetricSearch:
         best = int(order[0])
         sides = self._parted(best)
         culprit = self.graph.commits[best] if status is SearchStatus.CULPRIT else None
-        nobody = status is SearchStatus.NO_CULPRIT
+        # Of what was not measured there is only what was believed beforehand.
+        nobody = status is SearchStatus.NO_CULPRIT or not self._is_judged
         return MetricVerdict(
             status=status,
             culprit=culprit,

@@ -61,6 +61,7 @@ class MetricLog:
     weights: tuple[float, ...] | None
     worse: Worse | None
     misses: int | None
+    shares_runs: bool
     events: tuple[MetricEvent, ...] = ()
 
 
@@ -74,6 +75,7 @@ class LoggedMetric(Protocol):
     weights: tuple[float, ...] | None
     worse: Worse | None
     misses: int | None
+    shares_runs: bool
 
 
 def is_metric_log(text: str) -> bool:
@@ -100,6 +102,8 @@ def header(search: LoggedMetric) -> dict[str, Any]:
         "weights": search.weights,
         "worse": search.worse,
         "misses": search.misses,
+        # Logs of before say nothing of it.
+        **({"shares_runs": True} if search.shares_runs else {}),
         **log.range_entries(search.graph),
     }
 
@@ -146,6 +150,7 @@ def _head(entry: dict[str, Any]) -> MetricLog:
         weights=None if weights is None else tuple(map(_number, weights)),
         worse=_worse(entry["worse"]),
         misses=None if entry["misses"] is None else _whole(entry["misses"]),
+        shares_runs=entry.get("shares_runs") is True,
     )
 
 

@@ -400,7 +400,9 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     )
     told += messages.boundaries(verdict)
     if numeric is not None:
-        told += f"\n{messages.effect(known.metric().verdict(), numeric.partition(':')[0])}"
+        found = known.metric().verdict()
+        if found.is_change:
+            told += f"\n{messages.effect(found, numeric.partition(':')[0])}"
     elif verdict.status in (SearchStatus.BEFORE_RANGE, SearchStatus.NO_CULPRIT):
         ends = {"good": known.searches[-1].graph.goods, "bad": (known.request.bad,)}
         end = "good" if verdict.status is SearchStatus.BEFORE_RANGE else "bad"

@@ -120,22 +120,23 @@ def measured(commit: str, value: float | None, reason: str) -> str:
     return f"{commit[:SHORT]}: {printable(reason) if value is None else format(value, 'g')}"
 
 
-def no_number(name: str, commit: str, reason: str) -> str:
-    """Say that the command does not write the number that is to be compared."""
-    return (
+def no_number(name: str, commit: str, reason: str, output: str) -> str:
+    """Say that the command does not write the number that is to be compared, and what it does."""
+    said = (
         f"The command wrote no number {printable(name)!r} at {commit[:SHORT]} "
         f"({printable(reason)}). It has to write JSON to the file named in $PLAYBOOKS_RESULT, "
         'such as {"metrics": {"' + printable(name) + '": 12.5}}.'
     )
+    return f"{said}\nIts last lines:\n{_quoted(output)}" if output else said
 
 
 def effect(found: MetricVerdict, name: str) -> str:
     """Say how much a metric changed."""
     low, high = found.interval
-    return (
-        f"{printable(name)} changed by {found.effect:+.4g} (95%: {low:+.4g} to {high:+.4g}), "
-        f"{abs(found.deviations):.1f} times what single runs differ by."
-    )
+    changed = f"{printable(name)} changed by {found.effect:+.4g} (95%: {low:+.4g} to {high:+.4g})"
+    if low == high:
+        return f"{changed}; runs of one commit do not differ."
+    return f"{changed}, {abs(found.deviations):.1f} times what single runs differ by."
 
 
 def unexpected(end: str, commit: str, reason: str, output: str) -> str:
@@ -143,7 +144,11 @@ def unexpected(end: str, commit: str, reason: str, output: str) -> str:
     said = f"The {end} end {commit[:SHORT]}: {printable(reason)}. "
     if not output:
         return said + "It printed nothing."
-    return said + "Its last lines:\n" + "\n".join(f"  | {line}" for line in output.splitlines())
+    return f"{said}Its last lines:\n{_quoted(output)}"
+
+
+def _quoted(output: str) -> str:
+    return "\n".join(f"  | {line}" for line in output.splitlines())
 
 
 def last_lines(output: str) -> str:

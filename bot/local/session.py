@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from bot.culprit.evidence import (
     TrialReport,
 )
 from bot.culprit.fresh_runs import VerificationResult
+from bot.culprit.metric import MISSES, is_comparable
 from bot.culprit.search import Search
 from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
@@ -42,7 +44,7 @@ from bot.local.journal import (
 from bot.local.verification import CheckEnded, CheckPlanned, FreshRun, plan_checks
 from bot.names import split_numeric
 from bot.trials.limits import for_this_machine, remove_folder
-from bot.trials.outcome import CommandNotFoundError
+from bot.trials.outcome import CommandNotFoundError, Judgement
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
 from bot.trials.sandbox import (
     TREE_INSIDE,
@@ -86,7 +88,7 @@ STORMS = 0.05
 """How likely an outage is on one's own machine; that the good end is no good is likelier."""
 _LONGEST_PAUSE_SECONDS = 600.0
 MOST_WITHOUT = 10
-"""So many runs in a row without the number that is compared: the command does not write it."""
+"""So many runs in a row without the number, of whichever commits: the command does not write it."""
 _MARGIN = 0.9
 """How much of the limit of a trial is proposed to a command that stops itself."""
 
@@ -254,18 +256,28 @@ class _Session:
             number = len(self._journal.measured)
             results = await self._at_once(commits, f"measure-{number}")
             for commit, result in zip(commits, results, strict=True):
-                value = result.judgement.metrics.get(name)
-                ran = result.judgement.outcome is not TrialOutcome.INFRA
-                said = Measured(measured=commit, value=value, untestable=ran and value is None)
-                without = without + 1 if value is None else 0
+                said = self._as_measured(commit, result.judgement, name)
+                without = without + 1 if said.value is None else 0
                 is_end = search.graph.number[commit] >= search.graph.bad
                 if without >= MOST_WITHOUT or (said.untestable and is_end):
-                    reason = result.judgement.reason
-                    raise InfraError(messages.no_number(name, commit, reason))
+                    reason, output = result.judgement.reason, messages.last_lines(result.output)
+                    raise InfraError(messages.no_number(name, commit, reason, output))
                 self._writer.entry(said)
                 self._journal.measured.append(said)
                 take_value(search, said)
-                self._view.say(messages.measured(commit, value, result.judgement.reason))
+                self._view.say(messages.measured(commit, said.value, result.judgement.reason))
+
+    def _as_measured(self, commit: str, judgement: Judgement, name: str) -> Measured:
+        """Say what a run measured; a commit whose runs keep giving no number cannot be tried."""
+        value = judgement.metrics.get(name)
+        if value is not None and is_comparable(value):
+            return Measured(measured=commit, value=value)
+        if judgement.outcome is TrialOutcome.UNTESTABLE:
+            return Measured(measured=commit, untestable=True)
+        own = [each for each in self._journal.measured if each.measured == commit]
+        lost = len(list(takewhile(lambda each: each.value is None, reversed(own)))) + 1
+        ran = judgement.outcome is not TrialOutcome.INFRA
+        return Measured(measured=commit, untestable=ran and lost >= MISSES)
 
     async def _at_once(self, commits: Sequence[str], name: str) -> list[TrialResult]:
         """Run these at once; where one breaks, the others are given up."""

@@ -533,6 +533,7 @@ class Patch(StrEnum):
     ASKED_STAGES = "asked-stages"
     ONLY_WHAT_IS_OPEN = "only-what-is-open"
     RIVALS_WEIGHED = "rivals-weighed"
+    RUNS_SHARED = "runs-shared"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

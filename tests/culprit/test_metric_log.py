@@ -236,6 +236,7 @@ def test_an_end_that_gives_no_number_ends_the_search(end: str, name: str) -> Non
     assert (verdict.status, verdict.reason) == (
         SearchStatus.INFRA, f"The {name} end gives no number.",
     )  # fmt: skip
+    assert verdict.candidates == ()
     assert not as_verdict(verdict, 0.0, search.rounds).may_act
 
 

@@ -109,6 +109,45 @@ def test_a_search_for_a_number_that_was_killed_goes_on(
     assert len(measured) == said.verdict["trials"] > before
 
 
+def test_a_run_at_an_end_that_gives_no_number_is_made_again(
+    person: Person, clone: Repository
+) -> None:
+    commits = history(clone, 8, broken_from=5)
+    options = ("--good", commits[0], "--numeric", "score", "--json")
+    # The first run of each end and some others give none, or one that nothing compares with.
+    lost = "os.environ['PLAYBOOKS_TRIAL'].split('-')[-2] in ('0', '1', '12')"
+    score = f"1e302 if {lost} else 100 - 20 * (number >= 5)"
+    said = person.bisect(clone.folder, *options, "--", *measures(score))
+    assert (said.code, said.verdict["culprit"]) == (0, commits[5])
+
+
+def test_a_command_whose_numbers_nobody_can_compare_is_given_up(
+    person: Person, clone: Repository
+) -> None:
+    commits = history(clone, 4, broken_from=2)
+    options = ("--good", commits[0], "--numeric", "score")
+    said = person.bisect(clone.folder, *options, "--", *measures("(print('a hint'), 1e302)[1]"))
+    assert said.code == 1
+    assert "a hint" in said.err
+
+
+def test_what_is_not_sure_is_not_told_as_a_change(person: Person, clone: Repository) -> None:
+    commits = history(clone, 30, broken_from=20)
+    options = ("--good", commits[0], "--numeric", "score", "--budget", "12")
+    said = person.bisect(clone.folder, *options, "--", *measures("random.gauss(100, 5)"))
+    assert said.code in {4, 6}
+    assert "changed by" not in said.out
+
+
+def test_a_number_that_never_changes_is_said_not_to(person: Person, clone: Repository) -> None:
+    commits = history(clone, 6, broken_from=3)
+    said = person.bisect(
+        clone.folder, "--good", commits[0], "--numeric", "score", "--", *measures("42")
+    )
+    assert said.code == 4
+    assert "does not differ between the ends" in said.out
+
+
 def test_a_number_that_nobody_writes_is_asked_for(person: Person, clone: Repository) -> None:
     commits = history(clone, 4, broken_from=2)
     options = ("--good", commits[0], "--numeric", "speed")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bot import markdown
 from bot.culprit.evidence import TrialOutcome
+from bot.culprit.verdict import SearchStatus
 from bot.names import split_numeric, typed_numeric
 from bot.playbooks.bisect.trials import TrialRow
 from bot.playbooks.incident.context import IncidentContext
@@ -279,6 +280,7 @@ def learnt(case: BisectMessages, finding: Finding, *, reason: bool = True) -> tu
         part
         for part in (
             markdown.text(finding.reason) if reason else "",
+            *number_wanted(case, finding),
             *boundaries_in_words(case, finding),
             *effect_in_words(case, finding),
             f"With 95% probability it is one of these:\n\n{listed}{rest}" if listed else "",
@@ -329,6 +331,15 @@ def remembered(trials: Sequence[TrialMade]) -> list[str]:
     if not trials:
         return []
     return [f"{len(trials)} results of earlier attempts are used again."]
+
+
+def number_wanted(case: BisectMessages, finding: Finding) -> tuple[str, ...]:
+    """How a trial says the number, where none did."""
+    if case.numeric is None or finding.status != SearchStatus.INFRA:
+        return ()
+    name, _ = split_numeric(case.numeric)
+    notice = f'echo "::notice title=playbooks-metrics::{{\\"{name}\\": 12.3}}"'
+    return (f"A step of the trial's job has to print it as a notice: {markdown.code(notice)}.",)
 
 
 def effect_in_words(case: BisectMessages, finding: Finding) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ def numeric_search(
     confidence: float,
     budget: int,
     weights: tuple[float, ...] | None,
+    shares_runs: bool,
 ) -> NumericSearch:
     """Begin a search for where a number changed.
 
@@ -34,6 +35,7 @@ def numeric_search(
         confidence: probability at which to stop.
         budget: at most so many trials.
         weights: prior weight of each commit; equal if not given.
+        shares_runs: see `MetricSearch`.
     """
     name, worse = split_numeric(numeric)
     return NumericSearch(
@@ -45,6 +47,7 @@ def numeric_search(
             worse=worse,
             metric=name,
             misses=MISSES,
+            shares_runs=shares_runs,
         )
     )
 

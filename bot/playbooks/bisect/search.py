@@ -218,6 +218,7 @@ class RangeSearch:
             # What existed before costs nothing.
             budget=self.trials_left + sum(each.commit in graph.number for each in measured),
             weights=self.range.weights,
+            shares_runs=self._run.patched(Patch.RUNS_SHARED),
         )
         for each in measured:
             search.observe(each)

@@ -70,6 +70,8 @@ async def test_trials_that_report_no_number_are_said_so_and_cost_few_runs(shop: 
     issue, _ = await past.bisected(ask)
     said = await shop.standing(issue, "Comment `/retry`")
     assert "gives no number" in said
+    assert "::notice title=playbooks-metrics::" in said
+    assert "95% probability" not in said
     assert (before := len(dispatched(shop))) <= 12
     # Whoever asks to go on has mended the workflow, or thinks so.
     await shop.says(issue, "/retry")
