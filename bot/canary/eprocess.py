@@ -485,9 +485,21 @@ class DesignEffect:
         if self._events:
             seen = self._levels[0].happened / _UNIT
             least = (_EVENTS_WEIGH * _AT_FIRST + seen) / (_EVENTS_WEIGH + seen)
-        return max([least, *(self._of(level) for level in self._levels)])
+        return max([least, *(self._of(number) for number in range(_LEVELS))])
 
-    def _of(self, level: _Level) -> float:
+    def _share(self, number: int) -> float:
+        """The share of rows that have the event; not known of counters, where it is taken for rare.
+
+        Events of single draws vary as they do in a binomial distribution: the less, the more
+        frequent they are.
+        """
+        if not self._levels[1].batches:
+            return 0.0
+        level = self._levels[number]
+        return level.happened / level.batches / _UNIT / (_SMALLEST * _STEP**number)
+
+    def _of(self, number: int) -> float:
+        level = self._levels[number]
         if level.pairs < _FEWEST_BATCHES or self._own == 0:
             return 1.0
         found = self._ratio(level)
@@ -495,7 +507,8 @@ class DesignEffect:
             return found if found * (1 - _SURE * sqrt(3 / level.pairs)) > 1 else 1.0
         usual = level.happened / level.batches
         apart = level.squares / level.batches - usual * usual
-        spread = apart / (usual * _UNIT) if usual else 0.0
+        single = usual * _UNIT * (1.0 - self._share(number))
+        spread = apart / single if single > 0 else 0.0
         if spread < 1 + _SURE * sqrt(2 / level.batches):
             return 1.0
         draws = self._own / (_UNIT * _UNIT)

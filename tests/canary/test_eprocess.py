@@ -208,3 +208,29 @@ def test_events_are_taken_for_repeats_until_they_show_that_they_are_none() -> No
     known = effect.add(happened, happened * np.where(np.arange(64 * 40) % 64 == 0, 0.5, -0.5))
     assert (np.diff(known) <= 0).all()
     assert 1 < effect.now < 1.2
+
+
+def test_clusters_of_frequent_events_are_seen_too() -> None:
+    # A call in three fails, and each failed one is reported three times by its arm.
+    rng = np.random.default_rng(7)
+    failed = rng.random(40_000) < 1 / 3
+    times = np.where(failed, 3, 1)
+    happened = np.repeat(failed, times).astype(float)
+    lean = np.repeat(np.where(rng.random(40_000) < 0.25, 0.75, -0.25), times) * happened
+    effect = DesignEffect(events=True)
+    effect.add(happened, lean)
+    assert 2.5 < effect.now < 4
+
+
+def test_frequent_events_that_come_alone_are_no_clusters() -> None:
+    rng = np.random.default_rng(8)
+    happened = (rng.random(64 * 1_500) < 0.45).astype(float)
+    effect = DesignEffect(events=True)
+    effect.add(happened, happened * np.where(rng.random(len(happened)) < 0.25, 0.75, -0.25))
+    assert effect.now < 1.1
+
+
+def test_events_in_every_row_are_no_clusters() -> None:
+    effect = DesignEffect(events=True)
+    effect.add(np.ones(64 * 50), np.tile([0.5, -0.5], 32 * 50))
+    assert 1 <= effect.now < 1.1
