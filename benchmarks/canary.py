@@ -113,6 +113,7 @@ ROWS = (
     ),
     Row("A/A retries", Scene(repeats="any"), "<= 5%", most=0.05),
     Row("A/A retries of failures", Scene(repeats="failed", failing=0.03), "<= 5%", most=0.05),
+    Row("A/A retries, 30% fail", Scene(repeats="failed", failing=0.3), "<= 5%", most=0.05),
     Row("A/A retries, named", Scene(repeats="any"), "<= 5%", most=0.05, reports=True),
     Row("A/A a heavy key", Scene(heavy=0.3), "<= 5%", most=0.05, reports=True),
     Row("A/A sticky, by request", Scene(sticky=True), "<= 5%", most=0.05, reports=True),

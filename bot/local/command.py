@@ -172,7 +172,8 @@ end passes, 5 the good end fails, 6 budget spent.
               "COMMAND writes to $PLAYBOOKS_RESULT, whatever it ends with; lower or higher is "
               "worse, if you say so. Needs --good.")  # fmt: skip
 @click.option("--verify/--no-verify", default=True, show_default=True,
-              help="Check the culprit with fresh runs of it and its parents.")  # fmt: skip
+              help="Check the culprit with fresh runs of it and its parents; not a number's."
+              )  # fmt: skip
 @click.option("--log", "log_path", type=click.Path(path_type=Path, dir_okay=False),
               help="Where to write the log.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path, dir_okay=False),
