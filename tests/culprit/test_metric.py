@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+import random
+
 import numpy as np
 import pytest
 
@@ -107,3 +110,36 @@ def test_a_number_that_only_varies_more_from_a_commit_on_is_seldom_pinned_on_it(
         named += search.verdict().culprit is not None
         assert search.verdict().culprit is None or search.sides().level is not None
     assert named <= 3
+
+
+@pytest.mark.parametrize("seed", [1, 2, 6])
+def test_commits_that_are_all_alike_do_not_take_all_runs(seed: int) -> None:
+    # A score without noise, but some runs give less; by chance three of the good end's first five.
+    rng, first = random.Random(seed), [0.405, 0.353, 0.334, 2 / 3, 2 / 3]  # noqa: S311 (a world)
+    search = MetricSearch(chain(97), budget=200, worse="lower")
+    while names := search.next_runs():
+        (name,) = names
+        value = 7 / 12 if name != "good" and int(name[1:]) >= 95 else 2 / 3
+        if name == "good" and first:
+            value = first.pop(0)
+        elif rng.random() < 0.15:
+            value /= 1 + rng.random()
+        search.record(name, value)
+    assert search.verdict().culprit == "c95"
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("spread", [0.0, 0.5, 3.0])
+def test_a_search_that_asks_for_nothing_more_has_a_verdict(at_once: int, spread: float) -> None:
+    for seed in range(6):
+        rng = random.Random(seed)  # noqa: S311 (a world)
+        search = MetricSearch(chain(12), budget=40)
+        while names := search.next_runs(at_once):
+            for name in names:
+                lost = rng.random() < 0.2
+                value = rng.gauss(1.0 if name == "good" or int(name[1:]) < 7 else 2.0, spread)
+                search.record(name, math.nan if lost else value)
+                if lost and rng.random() < 0.3 and name not in ("good", "c11"):
+                    search.skip(name)
+        assert search.verdict().final
+        assert not search.pending

@@ -89,6 +89,17 @@ def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
     assert again.probabilities() == search.probabilities()
 
 
+def test_a_log_of_before_chooses_as_it_did_and_keeps_its_bytes() -> None:
+    head, *events = finish(MetricSearch(chain(16)), noisy(9, 80.0, 76.0)).to_log().splitlines()
+    entry = json.loads(head)
+    assert entry.pop("shares_runs") is True
+    old = "\n".join([json.dumps(entry, separators=(",", ":"), sort_keys=True), *events, ""])
+    read = MetricSearch.from_log(old)
+    assert not read.shares_runs
+    assert "shares_runs" not in read.to_log()
+    assert read.to_log().splitlines()[1:] == events
+
+
 @pytest.mark.parametrize("stops", [1, 7, 12, 17])
 def test_a_resumed_search_goes_on_as_if_it_had_never_stopped(stops: int) -> None:
     whole = finish(MetricSearch(chain(64), misses=MISSES), noisy(20, 80.0, 76.0), 3)
