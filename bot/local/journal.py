@@ -238,8 +238,17 @@ def read(path: Path) -> Journal:
                 sections[-1].append(line)
         journal.searches = [Search.from_log("\n".join([*text, ""])) for text in sections]
     except (ValidationError, log.LogError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise JournalError(f"{path} is not the log of a bisect: {error}") from error
+        raise JournalError(f"{path} is not the log of a bisect: {_in_a_line(error)}") from error
     return journal
+
+
+def _in_a_line(error: Exception) -> str:
+    """The first fault of a line, by the field that has it."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def take_value(search: MetricSearch, each: Measured) -> None:
