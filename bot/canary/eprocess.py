@@ -496,7 +496,8 @@ class DesignEffect:
         if not self._levels[1].batches:
             return 0.0
         level = self._levels[number]
-        return level.happened / level.batches / _UNIT / (_SMALLEST * _STEP**number)
+        rows: int = _SMALLEST * _STEP**number
+        return level.happened / level.batches / _UNIT / rows
 
     def _of(self, number: int) -> float:
         level = self._levels[number]

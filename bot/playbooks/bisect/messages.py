@@ -8,7 +8,6 @@ from pydantic import Field
 
 from bot import markdown
 from bot.culprit.evidence import TrialOutcome
-from bot.culprit.verdict import SearchStatus
 from bot.names import split_numeric, typed_numeric
 from bot.playbooks.bisect.trials import TrialRow
 from bot.playbooks.incident.context import IncidentContext
@@ -335,7 +334,7 @@ def remembered(trials: Sequence[TrialMade]) -> list[str]:
 
 def number_wanted(case: BisectMessages, finding: Finding) -> tuple[str, ...]:
     """How a trial says the number, where none did."""
-    if case.numeric is None or finding.status != SearchStatus.INFRA:
+    if case.numeric is None or finding.status != "infra":
         return ()
     name, _ = split_numeric(case.numeric)
     notice = f'echo "::notice title=playbooks-metrics::{{\\"{name}\\": 12.3}}"'
