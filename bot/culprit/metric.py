@@ -459,34 +459,30 @@ class MetricSearch:
         inside = [p for p in pending if p not in (self.graph.bad, good)]
         aims = (0.5, 0.25, 0.75, 0.4, 0.6)
         aim = aims[len(inside) % len(aims)]
-        last = {*pending, *(node for node, _ in self._values[-1:])}
-        if self.shares_runs:
-            return self._most_telling(bad, aim, last)
-        order = np.argsort(np.abs(bad - aim), kind="stable")
+        gains = self._gains(bad, aim) if self.shares_runs else -np.abs(bad - aim)
+        order = np.argsort(-gains, kind="stable")
         order = order[~np.isin(order, list(self._skipped))][:6]
         if not len(order):
             return None
+        last = {*pending, *(node for node, _ in self._values[-1:])}
         return next((int(node) for node in order if node not in last), int(order[0]))
 
-    def _most_telling(self, bad: Floats, aim: float, last: set[int]) -> int | None:
-        """The commit whose chance to be bad is near `aim`, and of whose like few have run yet.
+    def _gains(self, bad: Floats, aim: float) -> Floats:
+        """How much a run of each commit tells: its chance to be bad is near `aim`, few like it ran.
 
         Commits with about the same chance tell the same: whether they are bad is one question.
         """
-        telling = 1.0 - np.abs(bad - aim) / max(aim, 1.0 - aim)
+        near = 1.0 - np.abs(bad - aim) / max(aim, 1.0 - aim)
         inside = [node for node, _ in self._values if node < len(bad)]
-        runs = np.bincount(inside, minlength=len(bad))
         order = np.argsort(bad, kind="stable")
-        ordered, before = bad[order], np.append(0, np.cumsum(runs[order]))
+        ordered = bad[order]
+        before = np.append(0, np.cumsum(np.bincount(inside, minlength=len(bad))[order]))
         alike = (
             before[np.searchsorted(ordered, bad + ALIKE, side="right")]
             - before[np.searchsorted(ordered, bad - ALIKE, side="left")]
         )
-        best = np.argsort(-telling / (1.0 + alike / ENOUGH), kind="stable")
-        best = best[~np.isin(best, list(self._skipped))][:6]
-        if not len(best):
-            return None
-        return next((int(node) for node in best if node not in last), int(best[0]))
+        gains: Floats = near / (1.0 + alike / ENOUGH)
+        return gains
 
     def _posterior(self) -> _Posterior:
         if self._known is None:

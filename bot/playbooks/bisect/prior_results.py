@@ -28,6 +28,10 @@ from bot.records.documents.reports import TrialMade
 from bot.trials.outcome import counted, green
 from bot.triggers import Value
 
+COMMITS_ASKED_ABOUT = 1_000
+"""Of longer ranges only the first-parent line is looked up, and at most so many commits of it."""
+LOOKED_BACK = 200
+"""Commits looked through for a green one where nobody named a good end."""
 _SAID = frozenset({"pass", "fail", "untestable"})
 
 
@@ -61,12 +65,6 @@ def as_evidence(trials: Sequence[TrialMade]) -> tuple[FreeResult, ...]:
         for each in trials
         if each.outcome in _SAID
     )
-
-
-COMMITS_ASKED_ABOUT = 1_000
-"""Of longer ranges only the first-parent line is looked up, and at most so many commits of it."""
-LOOKED_BACK = 200
-"""Commits looked through for a green one where nobody named a good end."""
 
 
 class NoGoodEnd(Exception):
