@@ -304,7 +304,7 @@ class MetricSearch:
 
         Until the ends are measured, those are what was believed beforehand.
         """
-        probability = self.probability() if self._is_judged else self._prior
+        probability = self.probability() if self.is_judged else self._prior
         return tuple(
             Candidate(sha, float(each))
             for sha, each in zip(self.graph.commits, probability, strict=True)
@@ -322,7 +322,7 @@ class MetricSearch:
 
     def sides(self) -> Sides:
         """Part all values by the likeliest culprit; none are known until the ends are measured."""
-        if not self._is_judged:
+        if not self.is_judged:
             return Sides(np.zeros(0), np.zeros(0), self.worse)
         return self._parted(int(self.probability().argmax()))
 
@@ -333,7 +333,7 @@ class MetricSearch:
     def verdict(self) -> MetricVerdict:
         """Say what is concluded, or how things stand."""
         spent = self._used >= self.budget
-        if not self._is_judged:
+        if not self.is_judged:
             if lost := self._lost_end():
                 return self._say(
                     SearchStatus.INFRA, f"The {lost} end gives no number.", self._prior
@@ -426,7 +426,7 @@ class MetricSearch:
         return len({node for node, _ in self._values}) >= 2 * END_RUNS
 
     @property
-    def _is_judged(self) -> bool:
+    def is_judged(self) -> bool:
         """Whether there is any posterior."""
         return self._are_ends_measured or (self._used >= self.budget and self._has_enough)
 
@@ -627,7 +627,7 @@ class MetricSearch:
         sides = self._parted(best)
         culprit = self.graph.commits[best] if status is SearchStatus.CULPRIT else None
         # Of what was not measured there is only what was believed beforehand.
-        nobody = status is SearchStatus.NO_CULPRIT or not self._is_judged
+        nobody = status is SearchStatus.NO_CULPRIT or not self.is_judged
         return MetricVerdict(
             status=status,
             culprit=culprit,

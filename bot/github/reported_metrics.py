@@ -25,8 +25,8 @@ _LONGEST_PLACE = 100
 
 MetricName = Annotated[str, Field(min_length=1, max_length=1000)]
 _Visible = Annotated[MetricName, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-_Metrics = Annotated[dict[_Visible, _Number], Field(max_length=MOST_METRICS)]
+MetricValue = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Metrics = Annotated[dict[_Visible, MetricValue], Field(max_length=MOST_METRICS)]
 
 
 class _Message(RootModel[_Metrics]):

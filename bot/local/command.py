@@ -10,10 +10,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 
 import click
 
+from bot.culprit.metric import MetricVerdict
 from bot.culprit.verdict import SearchStatus, Verdict
 from bot.git.errors import GitError
 from bot.git.history import describe
@@ -24,7 +26,7 @@ from bot.local.history import RangeError, resolve_end, submodules
 from bot.local.journal import Journal, JournalError, LocalRequest
 from bot.local.session import InfraError, run
 from bot.local.view import watching
-from bot.names import NUMERIC
+from bot.names import NUMERIC, split_numeric
 from bot.trials.outcome import CommandNotFoundError
 from bot.trials.sandbox import SandboxError
 
@@ -238,10 +240,14 @@ def bisect_command(
         raise click.UsageError("The log holds the command: leave it out.")
     if not (replay or resume or command):
         raise click.UsageError("Which command should run? Write it last: … -- COMMAND")
-    if numeric is not None and not re.match(NUMERIC, numeric):
+    if numeric is not None and not re.fullmatch(NUMERIC, numeric):
         raise click.UsageError("--numeric is NAME, NAME:lower or NAME:higher.")
     if numeric is not None and not goods and not (replay or resume):
         raise click.UsageError("--numeric needs a good end to compare with: add --good REV.")
+    if numeric is not None and first_parent:
+        raise click.UsageError("--first-parent does not go with --numeric yet: leave it out.")
+    if given := _given_beside() if (replay or resume) else ():
+        raise click.UsageError(f"The log holds {', '.join(given)}: leave it out.")
     try:
         if replay:
             sys.exit(_tell(replay, as_json))
@@ -262,6 +268,19 @@ def bisect_command(
         sys.exit(messages.ERROR)
     except KeyboardInterrupt:
         sys.exit(messages.ERROR)
+
+
+def _given_beside() -> tuple[str, ...]:
+    """The options that somebody typed, but those that go with a log."""
+    context = click.get_current_context()
+    typed = click.core.ParameterSource.COMMANDLINE
+    return tuple(
+        each.opts[0]
+        for each in context.command.params
+        if isinstance(each, click.Option)
+        and each.name not in ("replay", "resume", "as_json")
+        and context.get_parameter_source(each.name or "") is typed
+    )
 
 
 async def _request(
@@ -300,17 +319,22 @@ async def _request(
     start = checkout.start if checkout else ""
     words_of = resolved(command, here, root, start)
     build_words = resolved(build_words, here, root, start)
+    good_commits = [await resolve_end(git, good) for good in goods]
+    skipped = [await resolve_end(git, skip) for skip in skips]
+    ends = sorted({bad_commit, *good_commits} & set(skipped))
+    if ends and options["numeric"] is not None:
+        raise RangeError(messages.skipped_end(ends[0]))
     log_file = (log_path or _default_log(bad_commit)).absolute()
     return LocalRequest.model_validate(
         {
             "log": str(log_file),
             "repository": str(here / repo),
-            "goods": [await resolve_end(git, good) for good in goods],
+            "goods": good_commits,
             "bad": bad_commit,
             "command": words_of,
             "build": build_words or None,
             "readable": [str(path) for path in readable([*words_of, *build_words])],
-            "skips": [await resolve_end(git, skip) for skip in skips],
+            "skips": skipped,
             "checkout": str(root) if root else None,
             "start": start,
             **shown.model_dump(),
@@ -342,9 +366,10 @@ def _search(known: Journal, path: Path, *, new: bool, as_json: bool) -> int:
             click.echo(messages.INTERRUPTED.format(resume=resume), err=True)
             return messages.ERROR
         except RangeError:
-            path.unlink()
+            if new:
+                path.unlink()
             raise
-        except (InfraError, SandboxError, GitError, OSError) as error:
+        except (CommandNotFoundError, InfraError, SandboxError, GitError, OSError) as error:
             said = str(error)
             click.echo("Error: " + messages.FAILED.format(problem=said, resume=resume), err=True)
             return messages.ERROR
@@ -368,6 +393,8 @@ def _tell(path: Path, as_json: bool) -> int:
 
 
 def _json(known: Journal, verdict: Verdict) -> str:
+    numeric = known.request.numeric
+    changed = {} if numeric is None else {"change": _change(known.metric().verdict(), numeric)}
     return json.dumps(
         {
             "status": verdict.status,
@@ -383,9 +410,24 @@ def _json(known: Journal, verdict: Verdict) -> str:
             "log": known.request.log,
             "reason": verdict.cause,
             "boundaries": [{"sha": each.sha, "kind": each.kind} for each in verdict.boundaries],
+            **changed,
         },
         sort_keys=True,
     )
+
+
+def _change(found: MetricVerdict, numeric: str) -> dict[str, object] | None:
+    """How much a number changed, in its own unit; None where no step was found."""
+    if not found.is_change:
+        return None
+    low, high = found.interval
+    return {
+        "metric": split_numeric(numeric)[0],
+        "effect": found.effect,
+        "low": low,
+        "high": high,
+        "deviations": found.deviations if isfinite(found.deviations) else None,
+    }
 
 
 async def _text(known: Journal, verdict: Verdict) -> str:
@@ -403,7 +445,7 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     if numeric is not None:
         found = known.metric().verdict()
         if found.is_change:
-            told += f"\n{messages.effect(found, numeric.partition(':')[0])}"
+            told += f"\n{messages.effect(found, split_numeric(numeric)[0])}"
     elif verdict.status in (SearchStatus.BEFORE_RANGE, SearchStatus.NO_CULPRIT):
         ends = {"good": known.searches[-1].graph.goods, "bad": (known.request.bad,)}
         end = "good" if verdict.status is SearchStatus.BEFORE_RANGE else "bad"

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.culprit import log
 from bot.culprit.evidence import FreeResult, Trial, TrialOutcome, TrialReport
-from bot.culprit.metric import MetricSearch, as_verdict
+from bot.culprit.metric import MISSES, MetricSearch, as_verdict
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
 from bot.local.verification import CheckEnded, CheckPlanned, Fingerprint, FreshRun, LocalChecks
@@ -89,13 +89,18 @@ class Probe(BaseModel):
 
 
 class Measured(BaseModel):
-    """One run of a search for a metric's change; without a `value` it says nothing."""
+    """One run of a search for a metric's change; without a `value` it says nothing.
+
+    `untestable`: its commit cannot be measured. `infra`: it was stopped or killed, and counts for
+    nothing.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     measured: str
     value: float | None = None
     untestable: bool = False
+    infra: bool = False
 
 
 _CHECK_LINES: Mapping[str, type[CheckPlanned | FreshRun | CheckEnded]] = {
@@ -148,9 +153,10 @@ class Journal:
             budget=request.budget or METRIC_RUNS,
             weights=header.weights,
             worse=worse,
+            misses=MISSES,
         )
         for skipped in request.skips:
-            if skipped in header.graph.number:
+            if header.graph.number.get(skipped, len(header.graph)) < header.graph.bad:
                 found.skip(skipped)
         for each in self.measured:
             take_value(found, each)
@@ -196,7 +202,7 @@ class Journal:
     def trials(self) -> int:
         """Count the trials that ended in pass, fail or untestable."""
         if self.request.numeric is not None:
-            return sum(each.value is not None for each in self.measured)
+            return sum(not each.infra for each in self.measured)
         probed = sum(probe.outcome is not TrialOutcome.INFRA for probe in self.probes)
         return probed + self.checks.trials + sum(search.trials for search in self.searches)
 
@@ -215,7 +221,8 @@ def read(path: Path) -> Journal:
         JournalError: there is no such log, or it is not one.
     """
     try:
-        lines = path.read_text("utf-8").split("\n")[:-1]
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
+        lines = whole.decode("utf-8").split("\n") if whole else []
     except (OSError, UnicodeDecodeError) as error:
         raise JournalError(f"{path} cannot be read: {error}") from error
     try:
@@ -237,7 +244,11 @@ def read(path: Path) -> Journal:
             else:
                 sections[-1].append(line)
         journal.searches = [Search.from_log("\n".join([*text, ""])) for text in sections]
-    except (ValidationError, log.LogError, ValueError, KeyError, IndexError, TypeError) as error:
+        if journal.searches and journal.request.numeric is not None:
+            journal.metric()
+    except (
+        ValidationError, log.LogError, ValueError, KeyError, IndexError, TypeError, RecursionError,
+    ) as error:  # fmt: skip
         raise JournalError(f"{path} is not the log of a bisect: {_in_a_line(error)}") from error
     return journal
 
@@ -253,7 +264,10 @@ def _in_a_line(error: Exception) -> str:
 
 def take_value(search: MetricSearch, each: Measured) -> None:
     """Let a search learn one run."""
-    search.record(each.measured, nan if each.value is None else each.value)
+    if not each.infra:
+        search.record(each.measured, nan if each.value is None else each.value)
+    elif each.measured in search.pending:
+        search.abandon(each.measured)
     if each.untestable:
         search.skip(each.measured)
 

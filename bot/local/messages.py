@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.culprit.metric import MetricVerdict
 from bot.culprit.posterior import BoundaryKind
-from bot.culprit.verdict import SearchStatus, Verdict
+from bot.culprit.verdict import Candidate, SearchStatus, Verdict
 from bot.git.history import CommitInfo
 from bot.local.journal import LocalRequest
 
@@ -86,6 +86,11 @@ def not_an_ancestor(good: str, bad: str, base: str | None) -> str:
     return said + f"They part at {base[:SHORT]}: if that passes, use it as the good end."
 
 
+def skipped_end(end: str) -> str:
+    """Say that an end cannot be left out where a number is compared with it."""
+    return f"--skip {end[:SHORT]}: it is an end of the range, which all else is compared with."
+
+
 def nothing_between(good: str, bad: str) -> str:
     """Say that the range is empty."""
     return f"Nothing lies between {good} and {bad}: there is no commit to blame."
@@ -115,9 +120,22 @@ def end_never_ran(end: str, commit: str, times: int, reason: str) -> str:
     )
 
 
-def measured(commit: str, value: float | None, reason: str) -> str:
-    """Say what a run measured."""
-    return f"{commit[:SHORT]}: {printable(reason) if value is None else format(value, 'g')}"
+def measured(
+    number: int, commit: str, said: str, seconds: float, likeliest: Candidate | None
+) -> str:
+    """Say what a run measured, and who is likeliest now.
+
+    Args:
+        number: of the run, from 1.
+        commit: what ran.
+        said: the number with its name, or why there is none.
+        seconds: how long it ran.
+        likeliest: the likeliest culprit; None until both ends are measured.
+    """
+    told = f"trial {number} {commit[:SHORT]}: {printable(said)} in {seconds:.1f} s"
+    if likeliest is None:
+        return told
+    return f"{told}; likeliest {likeliest.sha[:SHORT]} {likeliest.probability:.1%}"
 
 
 def no_number(name: str, commit: str, reason: str, output: str) -> str:

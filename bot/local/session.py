@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -21,7 +22,7 @@ from bot.culprit.evidence import (
     TrialReport,
 )
 from bot.culprit.fresh_runs import VerificationResult
-from bot.culprit.metric import MISSES, is_comparable
+from bot.culprit.metric import MISSES, MetricSearch, is_comparable
 from bot.culprit.search import Search
 from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
@@ -87,8 +88,8 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 STORMS = 0.05
 """How likely an outage is on one's own machine; that the good end is no good is likelier."""
 _LONGEST_PAUSE_SECONDS = 600.0
-MOST_WITHOUT = 10
-"""So many runs in a row without the number, of whichever commits: the command does not write it."""
+MOST_STOPPED = 10
+"""After so many runs in a row that were stopped or killed, of whichever commits, it ends."""
 _MARGIN = 0.9
 """How much of the limit of a trial is proposed to a command that stops itself."""
 
@@ -142,6 +143,7 @@ async def run(request: LocalRequest, journal: Journal, writer: Writer, view: Wat
         GitError: git cannot read the clone.
         OSError: the work folder cannot be written.
     """
+    _end_when_told()
     git = await open_clone(Path(request.repository))
     if request.goods:
         # Before anything is made or run: wrong ends are the commonest mistake.
@@ -157,6 +159,15 @@ async def run(request: LocalRequest, journal: Journal, writer: Writer, view: Wat
         except CommandNotFoundError as error:
             told = messages.told_differences(journal.differences)
             raise CommandNotFoundError(f"{error}\n{told}") from error
+
+
+def _end_when_told() -> None:
+    """Let the signals that end a process cancel this task, as Ctrl-C does: no trial outlives us."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup the second is ignored, and stays so.
+        if task is not None and signal.getsignal(each) is signal.SIG_DFL:
+            loop.add_signal_handler(each, task.cancel)
 
 
 class _Session:
@@ -250,34 +261,56 @@ class _Session:
     async def _measure(self) -> None:
         """Run what the search for a metric's change asks for, until it has a verdict."""
         search = self._journal.metric()
-        name, _ = split_numeric(self._request.numeric or "")
-        without = 0
         while commits := search.next_runs(self._request.jobs):
             number = len(self._journal.measured)
-            results = await self._at_once(commits, f"measure-{number}")
-            for commit, result in zip(commits, results, strict=True):
-                said = self._as_measured(commit, result.judgement, name)
-                without = without + 1 if said.value is None else 0
-                is_end = search.graph.number[commit] >= search.graph.bad
-                if without >= MOST_WITHOUT or (said.untestable and is_end):
-                    reason, output = result.judgement.reason, messages.last_lines(result.output)
-                    raise InfraError(messages.no_number(name, commit, reason, output))
-                self._writer.entry(said)
-                self._journal.measured.append(said)
-                take_value(search, said)
-                self._view.say(messages.measured(commit, said.value, result.judgement.reason))
+            runs = [
+                asyncio.create_task(self._runner.run(commit, f"measure-{number}-{place}"))
+                for place, commit in enumerate(commits)
+            ]
+            try:
+                await asyncio.wait(runs, return_when=asyncio.FIRST_EXCEPTION)
+            finally:
+                await _cancelled(runs)
+                # What stopped one of them takes nothing from those that ended.
+                for commit, run in zip(commits, runs, strict=True):
+                    if not run.cancelled() and run.exception() is None:
+                        self._keep(search, commit, run.result())
+            for run in runs:
+                run.result()
+
+    def _keep(self, search: MetricSearch, commit: str, result: TrialResult) -> None:
+        """Write what a run measured, unless it shows that nothing can be measured at all."""
+        name, _ = split_numeric(self._request.numeric or "")
+        said = self._as_measured(commit, result.judgement, name)
+        is_end = search.graph.number[commit] >= search.graph.bad
+        stopped = takewhile(lambda each: each.infra, reversed([*self._journal.measured, said]))
+        if len(list(stopped)) >= MOST_STOPPED or (said.untestable and is_end):
+            reason, output = result.judgement.reason, messages.last_lines(result.output)
+            raise InfraError(messages.no_number(name, commit, reason, output))
+        self._writer.entry(said)
+        self._journal.measured.append(said)
+        take_value(search, said)
+        self._view.say(self._told(search, said, result))
+
+    def _told(self, search: MetricSearch, said: Measured, result: TrialResult) -> str:
+        name = split_numeric(self._request.numeric or "")[0]
+        number = f"{name} {said.value:g}" if said.value is not None else result.judgement.reason
+        chances = search.probabilities() if search.is_judged else ()
+        likeliest = max(chances, key=lambda each: each.probability, default=None)
+        count = len(self._journal.measured)
+        return messages.measured(count, said.measured, number, result.seconds, likeliest)
 
     def _as_measured(self, commit: str, judgement: Judgement, name: str) -> Measured:
         """Say what a run measured; a commit whose runs keep giving no number cannot be tried."""
         value = judgement.metrics.get(name)
         if value is not None and is_comparable(value):
             return Measured(measured=commit, value=value)
-        if judgement.outcome is TrialOutcome.UNTESTABLE:
+        if judgement.outcome is TrialOutcome.UNTESTABLE and not judgement.unread:
             return Measured(measured=commit, untestable=True)
         own = [each for each in self._journal.measured if each.measured == commit]
         lost = len(list(takewhile(lambda each: each.value is None, reversed(own)))) + 1
-        ran = judgement.outcome is not TrialOutcome.INFRA
-        return Measured(measured=commit, untestable=ran and lost >= MISSES)
+        infra = judgement.outcome is TrialOutcome.INFRA
+        return Measured(measured=commit, untestable=lost >= MISSES, infra=infra)
 
     async def _at_once(self, commits: Sequence[str], name: str) -> list[TrialResult]:
         """Run these at once; where one breaks, the others are given up."""
@@ -288,9 +321,7 @@ class _Session:
         try:
             return await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancelled(tasks)
 
     async def _good_ends(self, rejected: set[str]) -> tuple[str, ...]:
         """Find a commit that passes, ever further back; none where even the first one fails."""
@@ -380,9 +411,7 @@ class _Session:
                     trial = running.pop(task)
                     self._learn(search, trial, task.result())
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await _cancelled(running)
         for trial in running.values():
             search.abandon(trial)
             self._writer.abandoned(trial)
@@ -476,6 +505,13 @@ def _expected(search: Search, commit: str) -> tuple[str | None, tuple[TrialOutco
     if commit == search.graph.commits[search.graph.bad]:
         return "bad", (TrialOutcome.FAIL,)
     return None, (TrialOutcome.PASS, TrialOutcome.FAIL)
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[TrialResult]]) -> None:
+    """Give up those that still run, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _ended(

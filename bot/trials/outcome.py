@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport
 from bot.github import reported_metrics
 from bot.github.models import JobAnnotation, KnownCheck, WorkflowJob, WorkflowRun
-from bot.github.reported_metrics import MOST_METRICS, MetricName
+from bot.github.reported_metrics import MOST_METRICS, MetricName, MetricValue
 from bot.github.transport.redaction import redact
 from bot.triggers import Value
 
@@ -45,10 +45,10 @@ class ResultFile(BaseModel):
     `metrics` are numbers to compare over commits.
     """
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     fingerprint: Annotated[frozenset[MetricName], Field(max_length=10_000)] | None = None
-    metrics: dict[MetricName, float] = Field(default_factory=dict, max_length=MOST_METRICS)
+    metrics: dict[MetricName, MetricValue] = Field(default_factory=dict, max_length=MOST_METRICS)
 
     @field_validator("fingerprint", mode="before")
     @classmethod
@@ -58,12 +58,13 @@ class ResultFile(BaseModel):
 
 @dataclass(frozen=True)
 class Judgement:
-    """The outcome of one trial and, in words, why."""
+    """The outcome of one trial and, in words, why; `unread`: its result file cannot be read."""
 
     outcome: TrialOutcome
     reason: str
     fingerprint: frozenset[str] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    unread: bool = False
 
 
 _SIGNALS = {128 + each: each.name for each in signal.Signals}
@@ -140,7 +141,7 @@ def with_result(judgement: Judgement, path: Path) -> Judgement:
     try:
         result = read_result(path)
     except ResultFileError as error:
-        return Judgement(TrialOutcome.UNTESTABLE, redact(str(error)))
+        return Judgement(TrialOutcome.UNTESTABLE, redact(str(error)), unread=True)
     if result is None:
         return judgement
     names = result.fingerprint

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.culprit.evidence import TrialOutcome
@@ -233,4 +233,4 @@ def _no_folder(start: str) -> Judgement:
 
 def _with_metrics_of(before: Judgement, now: Judgement) -> Judgement:
     metrics = {**before.metrics, **now.metrics}
-    return Judgement(now.outcome, now.reason, now.fingerprint, metrics)
+    return replace(now, metrics=metrics)

@@ -168,3 +168,142 @@ def test_a_number_needs_a_name_and_a_good_end(
     said = person.bisect(clone.folder, *options, "--", *MEASURES)
     assert said.code == 2
     assert why in said.err
+
+
+def test_a_long_stretch_that_cannot_be_tried_does_not_end_the_search(
+    person: Person, clone: Repository
+) -> None:
+    commits = history(clone, 26, broken_from=12)
+    options = ("--good", commits[0], "--numeric", "score", "--json")
+    command = measures("100 - (number >= 12)", untestable="range(6, 20)")
+    said = person.bisect(clone.folder, *options, "--", *command)
+    assert said.code == 3
+    assert {each["sha"] for each in said.verdict["candidates"]} == {*commits[6:21]}
+
+
+def test_a_commit_that_is_always_killed_is_left_out(person: Person, clone: Repository) -> None:
+    commits = history(clone, 10, broken_from=7)
+    options = ("--good", commits[0], "--numeric", "score", "--json")
+    score = "(os.kill(os.getppid(), 9), time.sleep(5)) if number == 5 else 100 - (number >= 7)"
+    command = ("sh", "-c", 'python3 -c "$0"; exit $?', measures(score)[2])
+    said = person.bisect(clone.folder, *options, "--", *command)
+    assert (said.code, said.verdict["culprit"]) == (0, commits[7])
+
+
+def test_a_run_whose_number_is_none_is_made_again(person: Person, clone: Repository) -> None:
+    commits = history(clone, 10, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score", "--json")
+    lost = "os.environ['PLAYBOOKS_TRIAL'].split('-')[-2] in ('0', '1', '11')"
+    score = f"float('nan') if {lost} else 100 - (number >= 6)"
+    said = person.bisect(clone.folder, *options, "--", *measures(score))
+    assert (said.code, said.verdict["culprit"]) == (0, commits[6])
+
+
+@pytest.mark.parametrize("score", ["True", "'12'", "None"])
+def test_what_is_no_number_is_not_taken_for_one(
+    person: Person, clone: Repository, score: str
+) -> None:
+    commits = history(clone, 4, broken_from=2)
+    options = ("--good", commits[0], "--numeric", "score")
+    said = person.bisect(clone.folder, *options, "--", *measures(score))
+    assert said.code == 1
+    assert "metrics.score" in said.err
+
+
+def test_how_much_a_number_changed_is_in_the_json(person: Person, clone: Repository) -> None:
+    commits = history(clone, 10, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score:lower", "--json")
+    said = person.bisect(clone.folder, *options, "--", *measures("100 - 5 * (number >= 6)"))
+    expected = {"metric": "score", "effect": -5.0, "low": -5.0, "high": -5.0, "deviations": 0.0}
+    assert said.verdict["change"] == expected
+    said = person.bisect(clone.folder, *options, "--", *measures("100"))
+    assert said.verdict["change"] is None
+
+
+def test_progress_tells_the_number_and_who_is_likeliest(person: Person, clone: Repository) -> None:
+    commits = history(clone, 10, broken_from=6)
+    options = ("--good", commits[0], "--numeric", "score:lower")
+    said = person.bisect(clone.folder, *options, "--", *measures("100 - 5 * (number >= 6)"))
+    lines = [line for line in said.err.splitlines() if line.startswith("trial ")]
+    assert lines[0].startswith("trial 1 ")
+    assert ": score 100 in " in said.err
+    assert "likeliest" not in lines[8]
+    assert f"likeliest {commits[6][:12]}" in lines[-1]
+
+
+def test_a_log_that_cannot_go_on_now_is_kept(
+    person: Person, clone: Repository, tmp_path: Path
+) -> None:
+    commits = history(clone, 10, broken_from=6)
+    log = tmp_path / "log.jsonl"
+    options = ("--good", commits[0], "--numeric", "score", "--log", log)
+    running = person.start(clone.folder, *options, "--", *measures("[100, time.sleep(0.3)][0]"))
+    while not log.exists() or log.read_text().count('"measured"') < 2:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=30)
+    assert (running.returncode, f"--resume {log}" in err) == (1, True)
+    assert not person.left_behind()
+    before = log.read_text()
+    (clone.folder / ".git" / "shallow").write_text(commits[5] + "\n")
+    said = person.bisect(clone.folder, "--resume", log)
+    assert said.code == 1
+    assert "shallow" in said.err
+    assert log.read_text() == before
+
+
+def test_runs_that_ended_are_kept_where_another_is_stopped(
+    person: Person, clone: Repository, tmp_path: Path
+) -> None:
+    commits = history(clone, 10, broken_from=6)
+    log = tmp_path / "log.jsonl"
+    options = ("--good", commits[0], "--numeric", "score", "--log", log, "--jobs", "4")
+    command = measures("[100, time.sleep(60 if number == 9 else 0)][0]")
+    running = person.start(clone.folder, *options, "--", *command)
+    while not log.exists():
+        time.sleep(0.02)
+    time.sleep(3)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=30)
+    assert log.read_text().count('"measured"') == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--first-parent",), "does not go with --numeric"),
+        (("--skip", "HEAD"), "an end of the range"),
+        (("--numeric", "score:lower\n"), "--numeric is NAME"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    person: Person, clone: Repository, options: tuple[str, ...], said: str
+) -> None:
+    commits = history(clone, 4, broken_from=2)
+    ended = person.bisect(
+        clone.folder, "--good", commits[0], "--numeric", "score", *options, "--", "true"
+    )
+    assert ended.code in {1, 2}
+    assert said in ended.err
+
+
+def test_options_beside_a_log_are_refused(
+    person: Person, clone: Repository, tmp_path: Path
+) -> None:
+    commits = history(clone, 6, broken_from=2)
+    log = tmp_path / "log.jsonl"
+    person.bisect(clone.folder, "--good", commits[0], "--log", log, "--", "grep", "good", "state")
+    said = person.bisect(clone.folder, "--resume", log, "--budget", "40", "--jobs", "2")
+    assert (said.code, "--jobs, --budget" in said.err) == (2, True)
+
+
+def test_a_log_cut_within_a_letter_goes_on(
+    person: Person, clone: Repository, tmp_path: Path
+) -> None:
+    commits = history(clone, 6, broken_from=2)
+    log = tmp_path / "log.jsonl"
+    options = ("--good", commits[0], "--log", log, "--json")
+    said = person.bisect(clone.folder, *options, "--", "grep", "good", "state")
+    log.write_bytes(log.read_bytes() + '{"note": "é'.encode()[:-1])
+    again = person.bisect(clone.folder, "--replay", log, "--json")
+    assert (again.code, again.out) == (said.code, said.out)
