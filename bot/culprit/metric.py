@@ -14,13 +14,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, lgamma, log, nan, pi, sqrt
+from math import exp, inf, lgamma, log, log1p, nan, pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 from bot import LazyModule
 from bot.culprit import metric_log
 from bot.culprit.graph import Ancestry, CommitGraph, indistinguishable, masses
 from bot.culprit.log import LogError
+from bot.culprit.metric_rivals import (
+    TWO_MODES,
+    modes,
+    two_modes,
+    walk,
+    with_levels_of_their_own,
+)
 from bot.culprit.metric_sides import Floats, Sides, Worse, deviation, median
 from bot.culprit.posterior import BoundaryKind
 from bot.culprit.verdict import Boundary, Candidate, SearchStatus, Verdict, VerdictCause, cautious
@@ -41,6 +48,8 @@ NO_CHANGE, DRIFT = 0.1, 0.2
 TAILS = 3.0
 """Degrees of freedom of Student's t: values far off are rare, not impossible."""
 _LEVELS = 48
+_BEYOND = 0.15
+"""So far beyond the outermost usual values a level may lie, as a share of their distance."""
 _SPREADS = (0.04, 2.5, 9)
 """From, to, how many: spreads, as shares of the distance between the outermost usual values."""
 _NOISIER = tuple(exp(each / 2.0) for each in range(-3, 4))
@@ -52,6 +61,12 @@ ENOUGH = 15
 """After so many runs on a commit or its like, one more tells half as much as the first."""
 ALIKE = 0.02
 """Commits are alike where their chances to be bad differ by less."""
+FEWEST_TO_DRIFT = 6
+"""With fewer commits that can be measured a drift is not told from a step."""
+CHECKED = 3
+"""So many runs of the culprit, and of what lies before it, before it is named."""
+SETTLED = 0.95
+"""From this share of all but drifts on, the place of a step is settled, if there is one."""
 MISSES = 3
 """A commit whose runs gave no number so often in a row cannot be measured."""
 
@@ -160,6 +175,7 @@ class MetricSearch:
         metric: str = "",
         misses: int | None = None,
         shares_runs: bool = True,
+        rivals: bool = True,
     ) -> None:
         """Start a search.
 
@@ -174,6 +190,8 @@ class MetricSearch:
                 end that is skipped ends the search. None: such runs are only forgotten, and
                 whoever runs them says when it is enough.
             shares_runs: commits that have run often, or whose like have, give way to others.
+            rivals: weigh what else than a step explains the values (`bot.culprit.metric_rivals`),
+                and try what tells it apart; without, as searches did before they knew of any.
 
         Raises:
             ValueError: the graph has no good end to compare with, or `misses` is below 1.
@@ -190,6 +208,7 @@ class MetricSearch:
         self.metric = metric
         self.misses = misses
         self.shares_runs = shares_runs
+        self.rivals = rivals
         self._ancestry = Ancestry(graph)
         prior = np.ones(len(graph)) if weights is None else np.asarray(weights, np.float64)
         self._prior = prior / prior.sum()
@@ -202,6 +221,7 @@ class MetricSearch:
         self._rounds = 0
         self._grid = (inf, inf)
         self._seen: Floats = np.zeros(0)
+        self._modes: Floats = np.zeros((0, 0, 0))
         self._events: list[dict[str, Any]] = []
 
     @property
@@ -292,6 +312,7 @@ class MetricSearch:
                 metric=read.metric,
                 misses=read.misses,
                 shares_runs=read.shares_runs,
+                rivals=read.rivals,
             )
             for number, event in enumerate(read.events, 2):  # noqa: B007 (for the message)
                 search._apply(event)
@@ -352,7 +373,8 @@ class MetricSearch:
             )
             return self._say(SearchStatus.NO_CULPRIT, why, commits, 1.0 - float(commits.max()))
         classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
-        if cautious(float(classes.max())) >= self.confidence:
+        unchecked = not spent and self._unchecked() is not None
+        if cautious(float(classes.max())) >= self.confidence and not unchecked:
             sides = self._parted(int(commits.argmax()))
             if sides.is_another_level:
                 if sides.bad_side is not None:
@@ -445,7 +467,11 @@ class MetricSearch:
             for e in (self.graph.bad, good)
             if self.misses is None or e not in self._skipped
         ]
-        fewest, end = min(ends, key=lambda pair: (pair[0], -pair[1]), default=(inf, good))
+        # In turns of A B B A: what every second run has in common would else be taken for an end's.
+        turned = self.rivals and min(ends, default=(0, good))[0] % 2
+        fewest, end = min(
+            ends, key=lambda pair: (pair[0], pair[1] if turned else -pair[1]), default=(inf, good)
+        )
         if fewest < self._ends_wanted():
             return end
         if not self._are_ends_measured:
@@ -465,7 +491,62 @@ class MetricSearch:
         if not len(order):
             return None
         last = {*pending, *(node for node, _ in self._values[-1:])}
-        return next((int(node) for node in order if node not in last), int(order[0]))
+        if self.rivals and (wanted := self._wanted(pending)) is not None:
+            return wanted
+        node = next((int(node) for node in order if node not in last), int(order[0]))
+        # What is only told from the good end needs as many runs there.
+        return end if self.rivals and node == self.graph.bad and end not in self._skipped else node
+
+    def _wanted(self, pending: Sequence[int]) -> int | None:
+        """What has to be run before anything is concluded, whatever else it tells."""
+        if (unchecked := self._unchecked(pending)) is not None:
+            return unchecked
+        return self._least_known(pending)
+
+    def _unchecked(self, pending: Sequence[int] = ()) -> int | None:
+        """The likeliest culprit, or what was measured before it, where it ran too few times.
+
+        Where values have two modes, a single run of either may just be the rarer one.
+        """
+        commits = self.probability()
+        best = int(commits.argmax())
+        classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
+        if not self.rivals or cautious(float(classes.max())) < self.confidence:
+            return None
+        count = len(self.graph)
+        runs = Counter(node for node, _ in self._values)
+        with_it = [n for n in runs if n < count and self._ancestry.of(n)[best]]
+        without = [n for n in runs if n == count or not self._ancestry.of(n)[best]]
+        nearest = (
+            max(without, key=lambda n: -1 if n == count else n, default=None),
+            min(with_it, default=None),
+        )
+        few = [
+            (runs[node] + list(pending).count(node), node)
+            for node in nearest
+            if node is not None and node not in self._skipped and runs[node] < CHECKED
+        ]
+        return min(few)[1] if few else None
+
+    def _least_known(self, pending: Sequence[int]) -> int | None:
+        """Where to look if all but a drift is settled: farthest from all that was measured."""
+        found = self._posterior()
+        commits = found.probability[: len(self.graph)]
+        if found.drifts <= 1.0 - self.confidence or found.drifts >= self.confidence:
+            return None
+        classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
+        if classes.max() < SETTLED * (1.0 - found.drifts):
+            return None
+        count = len(self.graph)
+        usable = np.array([n for n in range(count) if n not in self._skipped], np.intp)
+        if not len(usable):
+            return None
+        runs = Counter([*(node for node, _ in self._values), *pending])
+        known = np.array([-1 if node == count else node for node in runs])
+        away = np.abs(usable[:, None] - known[None, :]).min(axis=1)
+        if away.max() > 0:
+            return int(usable[away.argmax()])
+        return int(min(usable, key=lambda node: (runs[int(node)], int(node))))
 
     def _gains(self, bad: Floats, aim: float) -> Floats:
         """How much a run of each commit tells: its chance to be bad is near `aim`, few like it ran.
@@ -499,19 +580,45 @@ class MetricSearch:
             if node < count:
                 reach[row] = self._ancestry.of(node)
         patterns, group = np.unique(reach.T, axis=0, return_inverse=True)
+        if self.rivals:
+            differ = with_levels_of_their_own(rows, _levels())
+            flat = differ.reshape(len(nodes), -1)
         bad = patterns.astype(np.float64) @ flat
         good = flat.sum(axis=0) - bad
-        step = (_mean_of(good) + _mean_of(bad))[group.ravel()]
-        even = _mean_of(flat.sum(axis=0)[None, :])[0]
+        step = _mean_of(good) + _mean_of(bad)
+        even = float(_mean_of(flat.sum(axis=0)[None, :])[0])
         places = np.array([0.0 if n == count else (n + 1) / count for n in nodes])
+        drifts, drift_share = -inf, 0.0
+        if not self.rivals:
+            drifts, drift_share = _drift(rows, places, np.array(_RAMPS)), DRIFT
+        else:
+            own = np.array([[node == n for node, _ in self._values] for n in nodes])
+            worth = self._worth(np.array([v for _, v in self._values]))
+            summed = np.einsum("nv,vms->nms", own * worth, self._modes)
+            step_in_modes, even_in_modes = two_modes(summed, patterns.astype(np.float64))
+            one, two = log1p(-TWO_MODES), log(TWO_MODES)
+            step = np.logaddexp(step + one, step_in_modes + two)
+            even = float(np.logaddexp(even + one, even_in_modes + two))
+            if len(ramps := self._ramps()):
+                drift_share = DRIFT
+                ramp = _drift(rows, places, ramps)
+                drifts = float(np.logaddexp(ramp, walk(rows, places, _levels())) - log(2.0))
         logs = np.concatenate(
             [
-                step + np.log(self._prior * (1.0 - NO_CHANGE - DRIFT)),
-                [even + log(NO_CHANGE), _drift(rows, places) + log(DRIFT)],
+                step[group.ravel()] + np.log(self._prior * (1.0 - NO_CHANGE - drift_share)),
+                [even + log(NO_CHANGE), drifts + log(drift_share) if drift_share else -inf],
             ]
         )
         weight = np.exp(logs - logs.max())
         return _Posterior(weight / weight.sum(), count)
+
+    def _ramps(self) -> Floats:
+        """The drifts that a commit could tell from a step: one that can be measured lies within."""
+        count = len(self.graph)
+        usable = np.array([(n + 1) / count for n in range(count) if n not in self._skipped])
+        if len(usable) < FEWEST_TO_DRIFT:
+            return np.zeros((0, 2))
+        return np.array([(a, b) for a, b in _RAMPS if ((a < usable) & (usable < b)).any()])
 
     def _table(self, nodes: Sequence[int]) -> Floats:
         """Log-likelihood of each node's values, by level and spread."""
@@ -532,14 +639,18 @@ class MetricSearch:
         if (low, high) != self._grid:
             self._grid = (low, high)
             self._seen = np.zeros((0, _LEVELS, count, len(_NOISIER)))
+            self._modes = modes(self._seen[..., len(_NOISIER) // 2])
         width = (high - low) or abs(high) or 1.0
-        levels = np.linspace(low - 0.15 * width, high + 0.15 * width, _LEVELS)
+        levels = np.linspace(low - _BEYOND * width, high + _BEYOND * width, _LEVELS)
         spreads = np.exp(np.linspace(log(least), log(most), count)) * width
         scales = spreads[:, None] * np.array(_NOISIER)
         fresh = values[len(self._seen) :]
         away = (fresh[:, None, None, None] - levels[None, :, None, None]) / scales
         new = -(TAILS + 1) / 2 * np.log1p(away**2 / TAILS) - np.log(scales / width) + _STUDENT
         self._seen = np.concatenate([self._seen, new])
+        if self.rivals:
+            of_new = modes(new[..., len(_NOISIER) // 2])
+            self._modes = np.concatenate([self._modes, of_new])
         return self._seen
 
     @staticmethod
@@ -656,6 +767,11 @@ class MetricSearch:
         return self.graph.commits[node] if node < len(self.graph) else self.graph.goods[0]
 
 
+def _levels() -> Floats:
+    """Where the levels lie, in widths from the lowest usual value."""
+    return np.linspace(-_BEYOND, 1.0 + _BEYOND, _LEVELS)
+
+
 _STUDENT = lgamma((TAILS + 1) / 2) - lgamma(TAILS / 2) - 0.5 * log(TAILS * pi)
 
 
@@ -675,11 +791,11 @@ _RAMPS = tuple((a / 4, b / 4) for a in range(4) for b in range(a + 1, 5))
 """Where a drift begins and ends: at any quarters of the range."""
 
 
-def _drift(rows: Floats, places: Floats) -> float:
+def _drift(rows: Floats, places: Floats, ramps: Floats) -> float:
     """Evidence of a straight line from one level to another, each anywhere, along some ramp."""
     levels = np.arange(1, rows.shape[1], 3)
     first, last = (each.ravel() for each in np.meshgrid(levels, levels, indexing="ij"))
-    start, end = np.array(_RAMPS).T
+    start, end = ramps.T
     total = np.zeros((len(start), len(first), rows.shape[2]))
     for row, place in zip(rows, places, strict=True):
         along = np.clip((place - start) / (end - start), 0, 1)[:, None]

@@ -62,6 +62,7 @@ class MetricLog:
     worse: Worse | None
     misses: int | None
     shares_runs: bool
+    rivals: bool
     events: tuple[MetricEvent, ...] = ()
 
 
@@ -76,6 +77,7 @@ class LoggedMetric(Protocol):
     worse: Worse | None
     misses: int | None
     shares_runs: bool
+    rivals: bool
 
 
 def is_metric_log(text: str) -> bool:
@@ -104,6 +106,7 @@ def header(search: LoggedMetric) -> dict[str, Any]:
         "misses": search.misses,
         # Logs of before say nothing of it.
         **({"shares_runs": True} if search.shares_runs else {}),
+        **({"rivals": True} if search.rivals else {}),
         **log.range_entries(search.graph),
     }
 
@@ -151,6 +154,7 @@ def _head(entry: dict[str, Any]) -> MetricLog:
         worse=_worse(entry["worse"]),
         misses=None if entry["misses"] is None else _whole(entry["misses"]),
         shares_runs=entry.get("shares_runs") is True,
+        rivals=entry.get("rivals") is True,
     )
 
 

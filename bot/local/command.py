@@ -335,6 +335,7 @@ async def _request(
             "build": build_words or None,
             "readable": [str(path) for path in readable([*words_of, *build_words])],
             "skips": skipped,
+            "rivals": True,
             "checkout": str(root) if root else None,
             "start": start,
             **shown.model_dump(),

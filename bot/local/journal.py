@@ -66,6 +66,7 @@ class LocalRequest(BaseModel):
     skips: tuple[str, ...] = ()
     verify: bool = True
     numeric: Annotated[str, Field(pattern=NUMERIC)] | None = None
+    rivals: bool = False
     checkout: str | None = None
     start: str = ""
     shared: tuple[str, ...] = ()
@@ -153,7 +154,8 @@ class Journal:
             budget=request.budget or METRIC_RUNS,
             weights=header.weights,
             worse=worse,
-            misses=MISSES,
+            misses=MISSES if request.rivals else None,
+            rivals=request.rivals,
         )
         for skipped in request.skips:
             if header.graph.number.get(skipped, len(header.graph)) < header.graph.bad:

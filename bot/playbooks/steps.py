@@ -534,6 +534,7 @@ class Patch(StrEnum):
     ONLY_WHAT_IS_OPEN = "only-what-is-open"
     RIVALS_WEIGHED = "rivals-weighed"
     RUNS_SHARED = "runs-shared"
+    NUMBERS_RIVALS = "numbers-rivals"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

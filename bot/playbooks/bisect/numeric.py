@@ -26,6 +26,7 @@ def numeric_search(
     budget: int,
     weights: tuple[float, ...] | None,
     shares_runs: bool,
+    rivals: bool,
 ) -> NumericSearch:
     """Begin a search for where a number changed.
 
@@ -36,6 +37,7 @@ def numeric_search(
         budget: at most so many trials.
         weights: prior weight of each commit; equal if not given.
         shares_runs: see `MetricSearch`.
+        rivals: see `MetricSearch`.
     """
     name, worse = split_numeric(numeric)
     return NumericSearch(
@@ -48,6 +50,7 @@ def numeric_search(
             metric=name,
             misses=MISSES,
             shares_runs=shares_runs,
+            rivals=rivals,
         )
     )
 

@@ -219,6 +219,7 @@ class RangeSearch:
             budget=self.trials_left + sum(each.commit in graph.number for each in measured),
             weights=self.range.weights,
             shares_runs=self._run.patched(Patch.RUNS_SHARED),
+            rivals=self._run.patched(Patch.NUMBERS_RIVALS),
         )
         for each in measured:
             search.observe(each)
