@@ -257,9 +257,10 @@ def sleepers(words: str) -> int:
     """How many processes run a program with these words now, wrappers left out."""
     found = 0
     for each in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            line = each.read_bytes()
-            found += line.startswith(b"python3\0-c") and words.encode() in line
+        with contextlib.suppress(OSError, ValueError):
+            program, option, *rest = each.read_bytes().split(b"\0")
+            is_python = program.endswith(b"python3") and option == b"-c"
+            found += is_python and words.encode() in rest[0]
     return found
 
 
@@ -271,8 +272,8 @@ def test_runs_that_ended_are_kept_where_another_is_stopped(
     options = ("--good", commits[0], "--numeric", "score", "--log", log, "--jobs", "4")
     asleep = f"time.sleep(60 if number == 9 else 0) or {time.time_ns()}"
     running = person.start(clone.folder, *options, "--", *measures(f"({asleep}) * 0 + 100"))
-    calm = 0
-    while calm < 20:
+    calm, until = 0, time.monotonic() + 60
+    while calm < 20 and time.monotonic() < until:
         time.sleep(0.1)
         # Both ends run twice, and the bad one sleeps.
         calm = calm + 1 if sleepers(asleep) == 2 else 0
