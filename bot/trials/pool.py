@@ -20,6 +20,7 @@ import structlog
 
 from bot.culprit.evidence import TrialOutcome
 from bot.records.outages import in_public
+from bot.trials.execution import in_thread
 from bot.trials.limits import for_this_machine
 from bot.trials.outcome import CommandNotFoundError, Judgement
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
@@ -88,7 +89,7 @@ class TrialPool:
         if self._works is None:
             async with workplace(self._root) as place:
                 try:
-                    await asyncio.to_thread(_probe, place, self._showing)
+                    await in_thread(_probe, place, self._showing)
                 except SandboxError as error:
                     # Not remembered: somebody may mend it while we run.
                     return str(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.culprit.evidence import TrialOutcome
-from bot.trials.execution import Execution, execute
+from bot.trials.execution import Execution, execute, in_thread
 from bot.trials.limits import LimitBroken, TrialLimits, copy_folder, empty_folder, remove_folder
 from bot.trials.outcome import CommandNotFoundError, Judgement, judge, with_result
 from bot.trials.sandbox import KernelLimits, Sandbox, WritableFolders
@@ -95,7 +95,7 @@ class LocalTrialRunner:
         seconds = 0.0
         output: list[str] = []
         judgement = Judgement(TrialOutcome.PASS, "there is nothing to run")
-        await asyncio.to_thread(empty_folder, worker.place.changes)
+        await in_thread(empty_folder, worker.place.changes)
         if self._plan.build is None:
             await worker.tree.move(commit, with_git=self._plan.with_git)
         else:
@@ -130,7 +130,7 @@ class LocalTrialRunner:
             known = self._builds.judged(tree)
             if known is not None:
                 if known.outcome is TrialOutcome.PASS:
-                    await asyncio.to_thread(self._builds.restore, tree, worker.place)
+                    await in_thread(self._builds.restore, tree, worker.place)
                     worker.tree.forget()
                 return TrialResult(known, 0.0, "")
             await worker.tree.move(commit, with_git=self._plan.with_git)
@@ -143,19 +143,19 @@ class LocalTrialRunner:
                     TrialOutcome.UNTESTABLE, f"it does not build: {judgement.reason}"
                 )
             if judgement.outcome is not TrialOutcome.INFRA:
-                await asyncio.to_thread(self._builds.keep, tree, judgement, worker.place)
+                await in_thread(self._builds.keep, tree, judgement, worker.place)
             return TrialResult(judgement, done.seconds, done.output)
 
     async def _execute(
         self, worker: _Worker, command: Sequence[str], mark: str
     ) -> tuple[Execution, Path]:
-        await asyncio.to_thread(empty_folder, worker.place.scratch)
+        await in_thread(empty_folder, worker.place.scratch)
         (worker.place.scratch / "home").mkdir()
         caps = KernelLimits(
             file_bytes=self._limits.disk_bytes + _HEAD_START_BYTES,
             processes=4 * self._limits.processes,
         )
-        launch = await asyncio.to_thread(
+        launch = await in_thread(
             self._sandbox.launch, worker.place, command, mark, caps, self._plan.start
         )
         folders = (worker.place.tree, worker.place.scratch, worker.place.changes)

@@ -7,7 +7,6 @@ trial starts from exactly the commit's files while unchanged ones need not be wr
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bot.trials.execution import kill_marked
+from bot.trials.execution import in_thread, kill_marked
 from bot.trials.limits import empty_folder, remove_folder
 from bot.trials.sandbox import MARK_VARIABLE
 
@@ -171,12 +170,12 @@ class WorkTree:
         wanted = await self._source.entries(commit)
         if self._attributes_differ(wanted):
             self.forget()
-        kept = await asyncio.to_thread(self._scrub, wanted)
+        kept = await in_thread(self._scrub, wanted)
         files = [path for path, (mode, _) in wanted.items() if mode != GITLINK_MODE]
         missing = [path for path in files if path not in kept]
         if missing:
             await self._source.write(commit, missing, empty_folder(self._staging))
-            await asyncio.to_thread(self._take, missing, wanted)
+            await in_thread(self._take, missing, wanted)
         for path, (mode, _) in wanted.items():
             if mode == GITLINK_MODE:
                 _inside(self.folder, path).mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,10 @@
 """A worker's folder always holds exactly the commit's files, whatever the last trial did."""
 
+import asyncio
 import os
 import stat
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 
 from bot.git.export import TreeExport
 from bot.git.process import Git
-from bot.trials.worktree import WorkTree
+from bot.trials.execution import in_thread
+from bot.trials.worktree import WorkTree, workplace
 from tests.trials.kit import Repository
 
 
@@ -204,3 +207,26 @@ async def test_any_history_in_any_order_is_written_exactly(
         await tree.move(commits[at], with_git=False)
         written = {path: text for path, text in files(tree.folder).items() if text != "/"}
         assert written == history[at]
+
+
+async def test_a_session_that_is_ended_leaves_no_folder_that_a_thread_still_fills(
+    tmp_path: Path,
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def fill(folder: Path) -> None:
+        begun.set()
+        goes_on.wait(10)
+        (folder / "tree").mkdir(parents=True)
+
+    async def session() -> None:
+        async with workplace(tmp_path) as place:
+            await in_thread(fill, place.folder)
+
+    under_way = asyncio.create_task(session())
+    await asyncio.to_thread(begun.wait, 10)
+    under_way.cancel()
+    asyncio.get_running_loop().call_later(0.2, goes_on.set)
+    await asyncio.wait([under_way])
+    assert under_way.cancelled()
+    assert files(tmp_path) == {}
