@@ -44,10 +44,11 @@ async def said_long_ago(
         return next(about, None) if rule.fired else None
 
     delivery: FakeDelivery = await shop.eventually(failed)
-    await meanwhile()
+    # At once: the bot may ask for it by itself before the rest is done.
     said = datetime.fromisoformat(comment["created_at"])
     at = (said - LONG_AGO).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
     delivery.payload = delivery.payload.replace(comment["created_at"].encode(), at)
+    await meanwhile()
     github.deliveries.redeliver(delivery)
     return Answer(shop, number, comment["id"])
 
