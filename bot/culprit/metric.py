@@ -1,12 +1,6 @@
 """A metric that dropped instead of a check that failed: where did it change?
 
-Every commit's values lie about one of two levels: one before the culprit, one from it on. Levels
-and spreads are unknown on each side and summed over a grid. The likelihood is robust: Student's t
-with few degrees of freedom, so that an outlier says little (Lange, Little and Taylor 1989), and
-every commit may be noisier or quieter than the others. Where values close in time resemble each
-other, all of them count for less, as fewer independent ones would.
-
-Rival hypotheses: no change at all, and a drift along the range or a good part of it.
+What values say is in `bot.culprit.metric_model`; here is what is run next, and when it is enough.
 """
 
 from __future__ import annotations
@@ -14,20 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, lgamma, log, log1p, nan, pi, sqrt
+from math import inf, nan, pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 from bot import LazyModule
 from bot.culprit import metric_log
 from bot.culprit.graph import Ancestry, CommitGraph, indistinguishable, masses
 from bot.culprit.log import LogError
-from bot.culprit.metric_rivals import (
-    TWO_MODES,
-    modes,
-    two_modes,
-    walk,
-    with_levels_of_their_own,
-)
+from bot.culprit.metric_model import MetricModel, MetricPosterior
 from bot.culprit.metric_sides import Floats, Sides, Worse, deviation, median
 from bot.culprit.posterior import BoundaryKind
 from bot.culprit.verdict import Boundary, Candidate, SearchStatus, Verdict, VerdictCause, cautious
@@ -43,32 +31,18 @@ MORE_END_RUNS = 20
 """So many where the ends differ little."""
 TOO_SMALL = 1.2
 """Effects of fewer standard deviations cost too many runs to pin on a commit."""
-NO_CHANGE, DRIFT = 0.1, 0.2
-"""How likely each rival is beforehand."""
-TAILS = 3.0
-"""Degrees of freedom of Student's t: values far off are rare, not impossible."""
-_LEVELS = 48
-_BEYOND = 0.15
-"""So far beyond the outermost usual values a level may lie, as a share of their distance."""
-_SPREADS = (0.04, 2.5, 9)
-"""From, to, how many: spreads, as shares of the distance between the outermost usual values."""
-_NOISIER = tuple(exp(each / 2.0) for each in range(-3, 4))
-_NOISIER_WEIGHTS = (0.015, 0.083, 0.236, 0.332, 0.236, 0.083, 0.015)
-"""How much noisier than the others one commit's runs are: log-normal, with a sigma of 0.6."""
-_OUTLIERS = 0.1
-"""At most so many values are taken for outliers."""
 ENOUGH = 15
 """After so many runs on a commit or its like, one more tells half as much as the first."""
 ALIKE = 0.02
 """Commits are alike where their chances to be bad differ by less."""
-FEWEST_TO_DRIFT = 6
-"""With fewer commits that can be measured a drift is not told from a step."""
 CHECKED = 3
 """So many runs of the culprit, and of what lies before it, before it is named."""
 SETTLED = 0.95
 """From this share of all but drifts on, the place of a step is settled, if there is one."""
 MISSES = 3
 """A commit whose runs gave no number so often in a row cannot be measured."""
+STOPS = 10
+"""After so many runs in a row that were stopped or killed, of whichever commits, it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +51,7 @@ class MetricVerdict:
 
     Attributes:
         status: `SEARCHING`, `CULPRIT`, `CLASS`, `NO_CULPRIT` (too little changed, or it drifts),
-            `BUDGET`, `INFRA` (an end gives no number).
+            `BUDGET`, `INFRA` (an end gives no number, or runs are stopped).
         culprit: the commit, if `CULPRIT`.
         candidates: the 95% credible set, likeliest first.
         confidence: probability of what `status` says.
@@ -86,7 +60,7 @@ class MetricVerdict:
         deviations: the effect in standard deviations of a single run.
         runs: how many values were seen.
         reason: one plain sentence.
-        cause: `DRIFT` where it changes bit by bit.
+        cause: `DRIFT` where it changes bit by bit, `OUTAGE` where runs are stopped.
         boundaries: the commit where it changed, if one was found.
     """
 
@@ -145,22 +119,6 @@ def as_verdict(found: MetricVerdict, confidence: float, rounds: int) -> Verdict:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Posterior:
-    """Of each commit, then of no change, and of a drift."""
-
-    probability: Floats
-    commits: int
-
-    @property
-    def unchanged(self) -> float:
-        return float(self.probability[self.commits])
-
-    @property
-    def drifts(self) -> float:
-        return float(self.probability[self.commits + 1])
-
-
 class MetricSearch:
     """The state of one search for a metric's change. Same shape as `Search`, but for values."""
 
@@ -176,6 +134,7 @@ class MetricSearch:
         misses: int | None = None,
         shares_runs: bool = True,
         rivals: bool = True,
+        stops: int | None = None,
     ) -> None:
         """Start a search.
 
@@ -192,14 +151,19 @@ class MetricSearch:
             shares_runs: commits that have run often, or whose like have, give way to others.
             rivals: weigh what else than a step explains the values (`bot.culprit.metric_rivals`),
                 and try what tells it apart; without, as searches did before they knew of any.
+            stops: end once so many runs in a row were stopped (`stop`), best `STOPS`. None: whoever
+                runs them says when it is enough.
 
         Raises:
-            ValueError: the graph has no good end to compare with, or `misses` is below 1.
+            ValueError: the graph has no good end to compare with, or `misses` or `stops` is below
+                1.
         """
         if not graph.goods:
             raise ValueError("A metric needs a good end to compare with.")
         if misses is not None and misses < 1:
             raise ValueError("A commit can only be skipped after a run.")
+        if stops is not None and stops < 1:
+            raise ValueError("A search can only end after a run.")
         self.graph = graph
         self.confidence = confidence
         self.budget = budget
@@ -209,19 +173,20 @@ class MetricSearch:
         self.misses = misses
         self.shares_runs = shares_runs
         self.rivals = rivals
+        self.stops = stops
         self._ancestry = Ancestry(graph)
         prior = np.ones(len(graph)) if weights is None else np.asarray(weights, np.float64)
         self._prior = prior / prior.sum()
+        self._model = MetricModel(self._ancestry, self._prior, rivals=rivals)
         self._values: list[tuple[int, float]] = []
         self._pending: list[int] = []
-        self._known: _Posterior | None = None
+        self._known: MetricPosterior | None = None
         self._skipped: set[int] = set()
         self._without: Counter[int] = Counter()
         self._missed = 0
+        self._stopped: Counter[int] = Counter()
+        self._stopped_in_a_row = 0
         self._rounds = 0
-        self._grid = (inf, inf)
-        self._seen: Floats = np.zeros(0)
-        self._modes: Floats = np.zeros((0, 0, 0))
         self._events: list[dict[str, Any]] = []
 
     @property
@@ -257,6 +222,7 @@ class MetricSearch:
         node = self._node(commit)
         if node in self._pending:
             self._pending.remove(node)
+        self._stopped_in_a_row = self._stopped[node] = 0
         if is_comparable(value):
             self._events.append(metric_log.recorded(commit, float(value)))
             self._values.append((node, float(value)))
@@ -280,6 +246,25 @@ class MetricSearch:
             raise KeyError(commit)
         self._pending.remove(node)
         self._events.append(metric_log.abandoned(commit))
+
+    def stop(self, commit: str) -> None:
+        """Learn that a run was stopped or killed: that says nothing of a number, and costs nothing.
+
+        A commit whose runs are stopped `MISSES` times in a row is skipped unless it is an end.
+
+        Raises:
+            KeyError: the commit is neither in the range nor its first good end.
+        """
+        node = self._node(commit)
+        if node in self._pending:
+            self._pending.remove(node)
+        self._events.append(metric_log.stopped(commit))
+        self._stopped[node] += 1
+        self._stopped_in_a_row += 1
+        # As `stops` grows where somebody asks to go on, so does what one commit is granted.
+        granted = max(1, MISSES * (self.stops or STOPS) // STOPS)
+        if self._stopped[node] >= granted and node < self.graph.bad:
+            self._leave_out(node)
 
     def skip(self, commit: str) -> None:
         """Never ask for a commit again: it cannot be measured."""
@@ -313,6 +298,7 @@ class MetricSearch:
                 misses=read.misses,
                 shares_runs=read.shares_runs,
                 rivals=read.rivals,
+                stops=read.stops,
             )
             for number, event in enumerate(read.events, 2):  # noqa: B007 (for the message)
                 search._apply(event)
@@ -361,6 +347,8 @@ class MetricSearch:
                 )
             if spent:
                 return self._say(SearchStatus.BUDGET, "The budget is spent.", self._prior)
+            if why := self._why_ended():
+                return self._say(SearchStatus.INFRA, why, self._prior, cause=VerdictCause.OUTAGE)
             return self._say(SearchStatus.SEARCHING, "The ends are being measured.", self._prior)
         found = self._posterior()
         commits = found.probability[: len(self.graph)]
@@ -398,6 +386,8 @@ class MetricSearch:
         if len(self._untestable()) == len(self.graph):
             why = "No commit is left that can be measured."
             return self._say(SearchStatus.BUDGET, why, commits)
+        if why := self._why_ended():
+            return self._say(SearchStatus.INFRA, why, commits, cause=VerdictCause.OUTAGE)
         return self._say(SearchStatus.SEARCHING, "Still searching.", commits)
 
     def _guilty(self, probability: Floats, confidence: float) -> MetricVerdict:
@@ -423,11 +413,14 @@ class MetricSearch:
             self.record(event.commit, nan if event.value is None else event.value)
         elif isinstance(event, metric_log.RunAbandoned):
             self.abandon(event.commit)
+        elif isinstance(event, metric_log.RunStopped):
+            self.stop(event.commit)
         else:
             self.skip(event.commit)
 
     def _leave_out(self, node: int) -> None:
         self._skipped.add(node)
+        self._known = None
 
     def _untestable(self) -> set[int]:
         """The commits of the range that were skipped."""
@@ -459,6 +452,18 @@ class MetricSearch:
         ends = (("bad", self.graph.bad), ("good", len(self.graph)))
         lost = [n for n, e in ends if e in self._skipped and self._runs_of(e) < END_RUNS]
         return lost[0] if lost else None
+
+    def _why_ended(self) -> str | None:
+        """Say that too many runs were stopped, where they were."""
+        most = max(self._stopped_in_a_row, *(self._stopped[n] for n in self._ends))
+        if self.stops is None or most < self.stops:
+            return None
+        return f"{most} runs in a row were stopped before they gave a number."
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        """The bad end and the good one, as they are numbered."""
+        return self.graph.bad, len(self.graph)
 
     def _next(self, pending: list[int]) -> int | None:
         good = len(self.graph)
@@ -565,125 +570,10 @@ class MetricSearch:
         gains: Floats = near / (1.0 + alike / ENOUGH)
         return gains
 
-    def _posterior(self) -> _Posterior:
+    def _posterior(self) -> MetricPosterior:
         if self._known is None:
-            self._known = self._infer()
+            self._known = self._model.posterior(self._values, self._skipped)
         return self._known
-
-    def _infer(self) -> _Posterior:
-        count = len(self.graph)
-        nodes = sorted({node for node, _ in self._values}, key=lambda n: -1 if n == count else n)
-        rows = self._table(nodes)
-        flat = rows.reshape(len(nodes), -1)
-        reach = np.zeros((len(nodes), count), np.bool_)
-        for row, node in enumerate(nodes):
-            if node < count:
-                reach[row] = self._ancestry.of(node)
-        patterns, group = np.unique(reach.T, axis=0, return_inverse=True)
-        if self.rivals:
-            differ = with_levels_of_their_own(rows, _levels())
-            flat = differ.reshape(len(nodes), -1)
-        bad = patterns.astype(np.float64) @ flat
-        good = flat.sum(axis=0) - bad
-        step = _mean_of(good) + _mean_of(bad)
-        even = float(_mean_of(flat.sum(axis=0)[None, :])[0])
-        places = np.array([0.0 if n == count else (n + 1) / count for n in nodes])
-        drifts, drift_share = -inf, 0.0
-        if not self.rivals:
-            drifts, drift_share = _drift(rows, places, np.array(_RAMPS)), DRIFT
-        else:
-            own = np.array([[node == n for node, _ in self._values] for n in nodes])
-            worth = self._worth(np.array([v for _, v in self._values]))
-            summed = np.einsum("nv,vms->nms", own * worth, self._modes)
-            step_in_modes, even_in_modes = two_modes(summed, patterns.astype(np.float64))
-            one, two = log1p(-TWO_MODES), log(TWO_MODES)
-            step = np.logaddexp(step + one, step_in_modes + two)
-            even = float(np.logaddexp(even + one, even_in_modes + two))
-            if len(ramps := self._ramps()):
-                drift_share = DRIFT
-                ramp = _drift(rows, places, ramps)
-                drifts = float(np.logaddexp(ramp, walk(rows, places, _levels())) - log(2.0))
-        logs = np.concatenate(
-            [
-                step[group.ravel()] + np.log(self._prior * (1.0 - NO_CHANGE - drift_share)),
-                [even + log(NO_CHANGE), drifts + log(drift_share) if drift_share else -inf],
-            ]
-        )
-        weight = np.exp(logs - logs.max())
-        return _Posterior(weight / weight.sum(), count)
-
-    def _ramps(self) -> Floats:
-        """The drifts that a commit could tell from a step: one that can be measured lies within."""
-        count = len(self.graph)
-        usable = np.array([(n + 1) / count for n in range(count) if n not in self._skipped])
-        if len(usable) < FEWEST_TO_DRIFT:
-            return np.zeros((0, 2))
-        return np.array([(a, b) for a, b in _RAMPS if ((a < usable) & (usable < b)).any()])
-
-    def _table(self, nodes: Sequence[int]) -> Floats:
-        """Log-likelihood of each node's values, by level and spread."""
-        values = np.array([v for _, v in self._values])
-        each = self._each(values)
-        places = np.array([nodes.index(node) for node, _ in self._values])
-        own = (places == np.arange(len(nodes))[:, None]) * self._worth(values)
-        by_scale = (own @ each.reshape(len(values), -1)).reshape(len(nodes), *each.shape[1:])
-        top = by_scale.max(axis=-1, keepdims=True)
-        mixed = np.log(np.exp(by_scale - top) @ np.array(_NOISIER_WEIGHTS)) + top[..., 0]
-        result: Floats = mixed
-        return result
-
-    def _each(self, values: Floats) -> Floats:
-        """Log-likelihood of each value, by level, spread and noise of its commit."""
-        low, high = self._usual(values)
-        least, most, count = _SPREADS
-        if (low, high) != self._grid:
-            self._grid = (low, high)
-            self._seen = np.zeros((0, _LEVELS, count, len(_NOISIER)))
-            self._modes = modes(self._seen[..., len(_NOISIER) // 2])
-        width = (high - low) or abs(high) or 1.0
-        levels = np.linspace(low - _BEYOND * width, high + _BEYOND * width, _LEVELS)
-        spreads = np.exp(np.linspace(log(least), log(most), count)) * width
-        scales = spreads[:, None] * np.array(_NOISIER)
-        fresh = values[len(self._seen) :]
-        away = (fresh[:, None, None, None] - levels[None, :, None, None]) / scales
-        new = -(TAILS + 1) / 2 * np.log1p(away**2 / TAILS) - np.log(scales / width) + _STUDENT
-        self._seen = np.concatenate([self._seen, new])
-        if self.rivals:
-            of_new = modes(new[..., len(_NOISIER) // 2])
-            self._modes = np.concatenate([self._modes, of_new])
-        return self._seen
-
-    @staticmethod
-    def _usual(values: Floats) -> tuple[float, float]:
-        """The outermost values that are no outliers, by the median's absolute deviations."""
-        middle = median(values)
-        usual = median(np.abs(values - middle))
-        near = values[np.abs(values - middle) <= 6.0 * usual] if usual else values
-        if len(near) < len(values) * (1.0 - _OUTLIERS):
-            # Far more than outliers would be: most were measured on one side of a large step.
-            low, high = np.quantile(values, [_OUTLIERS / 2, 1.0 - _OUTLIERS / 2])
-            near = values[(low <= values) & (values <= high)]
-        return float(near.min()), float(near.max())
-
-    def _worth(self, values: Floats) -> float:
-        """How many independent values each one counts for, if those close in time are alike.
-
-        The share of independent values in an autoregressive series is (1 - r) / (1 + r).
-        """
-        if len(values) < 4 * END_RUNS:
-            return 1.0
-        nodes = np.array([node for node, _ in self._values])
-        rest = values.copy()
-        for node in {node for node, _ in self._values}:
-            own = nodes == node
-            rest[own] -= median(values[own])
-        spread = median(np.abs(rest))
-        if spread == 0.0:
-            return 1.0
-        rest = np.clip(rest, -4 * spread, 4 * spread)
-        alike = float((rest[1:] * rest[:-1]).sum() / (rest**2).sum())
-        alike = min(max(0.0, alike - 0.5 / sqrt(len(rest))), 0.9)
-        return (1.0 - alike) / (1.0 + alike)
 
     def _parted(self, culprit: int) -> Sides:
         """The values of commits without the culprit, and of those that have it."""
@@ -767,37 +657,6 @@ class MetricSearch:
         return self.graph.commits[node] if node < len(self.graph) else self.graph.goods[0]
 
 
-def _levels() -> Floats:
-    """Where the levels lie, in widths from the lowest usual value."""
-    return np.linspace(-_BEYOND, 1.0 + _BEYOND, _LEVELS)
-
-
-_STUDENT = lgamma((TAILS + 1) / 2) - lgamma(TAILS / 2) - 0.5 * log(TAILS * pi)
-
-
 def is_comparable(value: float) -> bool:
     """Whether a value can be squared, and told from others: neither endless nor all but nothing."""
     return value == 0.0 or 1e-100 <= abs(value) <= 1e100
-
-
-def _mean_of(logs: Floats) -> Floats:
-    """Log of the mean of exponentials over the last axis: every level and spread alike."""
-    top = logs.max(axis=-1, keepdims=True)
-    result: Floats = np.log(np.exp(logs - top).mean(axis=-1)) + top[..., 0]
-    return result
-
-
-_RAMPS = tuple((a / 4, b / 4) for a in range(4) for b in range(a + 1, 5))
-"""Where a drift begins and ends: at any quarters of the range."""
-
-
-def _drift(rows: Floats, places: Floats, ramps: Floats) -> float:
-    """Evidence of a straight line from one level to another, each anywhere, along some ramp."""
-    levels = np.arange(1, rows.shape[1], 3)
-    first, last = (each.ravel() for each in np.meshgrid(levels, levels, indexing="ij"))
-    start, end = ramps.T
-    total = np.zeros((len(start), len(first), rows.shape[2]))
-    for row, place in zip(rows, places, strict=True):
-        along = np.clip((place - start) / (end - start), 0, 1)[:, None]
-        total += row[np.rint(first + (last - first) * along).astype(np.intp)]
-    return float(_mean_of(_mean_of(total.reshape(len(start), -1))))

@@ -41,13 +41,20 @@ class RunAbandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class RunStopped:
+    """A run was stopped or killed before it could give a number."""
+
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommitSkipped:
     """A commit is never asked for again, because somebody said so."""
 
     commit: str
 
 
-MetricEvent = RunsAsked | RunRecorded | RunAbandoned | CommitSkipped
+MetricEvent = RunsAsked | RunRecorded | RunAbandoned | RunStopped | CommitSkipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class MetricLog:
     misses: int | None
     shares_runs: bool
     rivals: bool
+    stops: int | None
     events: tuple[MetricEvent, ...] = ()
 
 
@@ -78,6 +86,7 @@ class LoggedMetric(Protocol):
     misses: int | None
     shares_runs: bool
     rivals: bool
+    stops: int | None
 
 
 def is_metric_log(text: str) -> bool:
@@ -107,6 +116,7 @@ def header(search: LoggedMetric) -> dict[str, Any]:
         # Logs of before say nothing of it.
         **({"shares_runs": True} if search.shares_runs else {}),
         **({"rivals": True} if search.rivals else {}),
+        **({"stops": search.stops} if search.stops is not None else {}),
         **log.range_entries(search.graph),
     }
 
@@ -124,6 +134,11 @@ def recorded(commit: str, value: float | None) -> dict[str, Any]:
 def abandoned(commit: str) -> dict[str, Any]:
     """Make the entry of a run given up."""
     return {"event": "abandoned", "commit": commit}
+
+
+def stopped(commit: str) -> dict[str, Any]:
+    """Make the entry of a run that was stopped."""
+    return {"event": "stopped", "commit": commit}
 
 
 def skipped(commit: str) -> dict[str, Any]:
@@ -152,9 +167,10 @@ def _head(entry: dict[str, Any]) -> MetricLog:
         budget=_whole(entry["budget"]),
         weights=None if weights is None else tuple(map(_number, weights)),
         worse=_worse(entry["worse"]),
-        misses=None if entry["misses"] is None else _whole(entry["misses"]),
+        misses=_whole_or_none(entry["misses"]),
         shares_runs=entry.get("shares_runs") is True,
         rivals=entry.get("rivals") is True,
+        stops=_whole_or_none(entry.get("stops")),
     )
 
 
@@ -168,6 +184,8 @@ def _event(entry: dict[str, Any]) -> MetricEvent:
         return RunRecorded(commit, None if value is None else _number(value))
     if kind == "abandoned":
         return RunAbandoned(commit)
+    if kind == "stopped":
+        return RunStopped(commit)
     if kind == "skipped":
         return CommitSkipped(commit)
     raise ValueError(f"unknown event {kind!r}")
@@ -183,6 +201,10 @@ def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{value!r} is no whole number")
     return value
+
+
+def _whole_or_none(value: Any) -> int | None:
+    return None if value is None else _whole(value)
 
 
 def _number(value: Any) -> float:

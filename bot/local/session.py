@@ -22,7 +22,7 @@ from bot.culprit.evidence import (
     TrialReport,
 )
 from bot.culprit.fresh_runs import VerificationResult
-from bot.culprit.metric import MISSES, MetricSearch, is_comparable
+from bot.culprit.metric import MISSES, STOPS, MetricSearch, is_comparable
 from bot.culprit.search import Search
 from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
@@ -44,6 +44,7 @@ from bot.local.journal import (
 )
 from bot.local.verification import CheckEnded, CheckPlanned, FreshRun, plan_checks
 from bot.names import split_numeric
+from bot.trials.execution import in_thread
 from bot.trials.limits import for_this_machine, remove_folder
 from bot.trials.outcome import CommandNotFoundError, Judgement
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
@@ -88,8 +89,6 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 STORMS = 0.05
 """How likely an outage is on one's own machine; that the good end is no good is likelier."""
 _LONGEST_PAUSE_SECONDS = 600.0
-MOST_STOPPED = 10
-"""After so many runs in a row that were stopped or killed, of whichever commits, it ends."""
 _MARGIN = 0.9
 """How much of the limit of a trial is proposed to a command that stops itself."""
 
@@ -186,7 +185,7 @@ class _Session:
 
     async def prepare(self, place: Workplace, empty: Sequence[str]) -> None:
         objects = await TreeExport(self._git).readable()
-        sandbox = await asyncio.to_thread(self._sandbox, place, objects)
+        sandbox = await in_thread(self._sandbox, place, objects)
         moved = dict(sandbox.placed) if isinstance(sandbox, Bubblewrap) else {}
         if self._request.shared:
             self._view.say(messages.sharing(self._request.shared))
@@ -284,7 +283,7 @@ class _Session:
         said = self._as_measured(commit, result.judgement, name)
         is_end = search.graph.number[commit] >= search.graph.bad
         stopped = takewhile(lambda each: each.infra, reversed([*self._journal.measured, said]))
-        if len(list(stopped)) >= MOST_STOPPED or (said.untestable and is_end):
+        if len(list(stopped)) >= STOPS or (said.untestable and is_end):
             reason, output = result.judgement.reason, messages.last_lines(result.output)
             raise InfraError(messages.no_number(name, commit, reason, output))
         self._writer.entry(said)

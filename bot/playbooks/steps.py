@@ -535,6 +535,7 @@ class Patch(StrEnum):
     RIVALS_WEIGHED = "rivals-weighed"
     RUNS_SHARED = "runs-shared"
     NUMBERS_RIVALS = "numbers-rivals"
+    NUMBERS_STOPPED = "numbers-stopped"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from bot.culprit import metric_log
 from bot.culprit.graph import CommitGraph
 from bot.culprit.log import LogError, format_of
-from bot.culprit.metric import END_RUNS, MISSES, MetricSearch, as_verdict
+from bot.culprit.metric import END_RUNS, MISSES, STOPS, MetricSearch, as_verdict
 from bot.culprit.search import Search
-from bot.culprit.verdict import SearchStatus
+from bot.culprit.verdict import SearchStatus, VerdictCause
 from tests.culprit.histories import histories, quick
 
 Value = Callable[[str], float]
@@ -49,9 +49,10 @@ numbers = st.one_of(st.floats(-1e6, 1e6), st.just(nan), st.just(inf))
 @quick
 @given(
     histories(8),
-    st.lists(st.tuples(st.sampled_from("aarrrrks"), numbers, st.integers(0, 99)), max_size=40),
+    st.lists(st.tuples(st.sampled_from("aarrrrktts"), numbers, st.integers(0, 99)), max_size=40),
     st.sampled_from([None, "lower", "higher"]),
     st.sampled_from([None, 1, MISSES]),
+    st.sampled_from([None, 1, STOPS]),
     st.booleans(),
 )
 def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
@@ -59,11 +60,12 @@ def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
     steps: list[tuple[str, float, int]],
     worse: metric_log.Worse | None,
     misses: int | None,
+    stops: int | None,
     weighed: bool,
 ) -> None:
     weights = [0.1 * (n + 1) for n in range(len(graph))] if weighed else None
     search = MetricSearch(
-        graph, budget=30, weights=weights, worse=worse, metric="p95 µs", misses=misses
+        graph, budget=30, weights=weights, worse=worse, metric="p95 µs", misses=misses, stops=stops
     )
     for step, value, pick in steps:
         everybody = [*graph.commits, graph.goods[0]]
@@ -74,6 +76,8 @@ def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
             search.record(waiting[pick % len(waiting)], value)
         elif step == "k" and search.pending:
             search.abandon(waiting[pick % len(waiting)])
+        elif step == "t":
+            search.stop(waiting[pick % len(waiting)])
         elif step == "s":
             search.skip(everybody[pick % len(everybody)])
     text = search.to_log()
@@ -151,6 +155,8 @@ def test_a_header_that_is_deeper_than_any_is_refused() -> None:
         {"confidence": "high"},
         {"worse": "sideways"},
         {"misses": 0},
+        {"stops": 0},
+        {"stops": 1.5},
         {"weights": [1.0]},
         {"weights": [1.0, "x", 1.0]},
         {"goods": []},
@@ -185,6 +191,7 @@ def test_a_header_with_something_else_in_it_is_named(change: dict[str, object]) 
         '{"event":"asked","commits":3}',
         '{"event":"skipped","commit":"elsewhere"}',
         '{"event":"abandoned","commit":"c1"}',
+        '{"event":"stopped","commit":"elsewhere"}',
     ],
 )
 def test_a_strange_event_is_named_by_its_line(line: str) -> None:
@@ -259,6 +266,40 @@ def test_an_end_that_stops_giving_numbers_was_measured() -> None:
         fine = names[0] != "good" or runs <= END_RUNS
         search.record(names[0], value(names[0]) if fine else nan)
     assert search.verdict().culprit == "c5"
+
+
+def test_runs_that_were_stopped_cost_nothing_and_end_it_only_where_they_are_many() -> None:
+    search = MetricSearch(chain(8), misses=MISSES, stops=STOPS, budget=30)
+    for _ in range(STOPS - 1):
+        search.next_runs()
+        search.stop("good")
+    search.record("good", 1.0)
+    assert search.trials == 1
+    for _ in range(STOPS):
+        assert search.verdict().status is SearchStatus.SEARCHING
+        [name] = search.next_runs()
+        search.stop(name)
+    found = search.verdict()
+    assert (found.status, found.cause) == (SearchStatus.INFRA, VerdictCause.OUTAGE)
+    assert found.reason == "10 runs in a row were stopped before they gave a number."
+    assert not search.next_runs()
+
+
+def test_a_commit_whose_runs_are_always_stopped_is_left_out_and_an_end_is_not() -> None:
+    search = MetricSearch(chain(8), misses=MISSES, stops=STOPS)
+    asked: list[str] = []
+    while names := search.next_runs():
+        asked += names
+        for name in names:
+            if name == "c3":
+                search.stop(name)
+            else:
+                search.record(name, 1.0 if name != "good" and int(name[1:]) >= 4 else 2.0)
+    found = search.verdict()
+    assert asked.count("c3") == MISSES
+    assert (found.status, {each.sha for each in found.candidates}) == (
+        SearchStatus.CLASS, {"c3", "c4"},
+    )  # fmt: skip
 
 
 def test_runs_without_a_number_are_forgotten_where_nobody_said_how_many() -> None:

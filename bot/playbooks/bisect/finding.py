@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bot.culprit import log
 from bot.culprit.evidence import SearchSettings
 from bot.culprit.graph import CommitGraph
-from bot.culprit.metric import MISSES, MetricSearch
+from bot.culprit.metric import MISSES, STOPS, MetricSearch
 from bot.culprit.metric_log import is_metric_log
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus
@@ -113,6 +113,8 @@ def with_budget(search: CulpritSearch, budget: int) -> CulpritSearch:
     entry = json.loads(header)
     if isinstance(search, NumericSearch):
         entry |= {"budget": budget, "misses": entry["misses"] + MISSES}
+        if search.metric.stops is not None:
+            entry["stops"] += STOPS
         return search_of([log.line(entry).rstrip("\n"), *events])
     settings, usual = entry["settings"], SearchSettings()
     settings["budget"] = budget

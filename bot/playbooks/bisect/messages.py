@@ -334,7 +334,7 @@ def remembered(trials: Sequence[TrialMade]) -> list[str]:
 
 def number_wanted(case: BisectMessages, finding: Finding) -> tuple[str, ...]:
     """How a trial says the number, where none did."""
-    if case.numeric is None or finding.status != "infra":
+    if case.numeric is None or finding.status != "infra" or finding.cause == "outage":
         return ()
     name, _ = split_numeric(case.numeric)
     notice = f'echo "::notice title=playbooks-metrics::{{\\"{name}\\": 12.3}}"'

@@ -6,12 +6,12 @@ Whether a trial passes is nothing to it: what counts is the number that the tria
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 
 from bot.culprit.evidence import FreeResult, Purpose, Ruling, Says, Trial, TrialOutcome, TrialReport
 from bot.culprit.graph import CommitGraph
-from bot.culprit.metric import MISSES, MetricSearch, as_verdict
+from bot.culprit.metric import MISSES, STOPS, MetricSearch, as_verdict
 from bot.culprit.verdict import Candidate, Verdict
 from bot.github.models import KnownCheck
 from bot.names import split_numeric
@@ -27,6 +27,7 @@ def numeric_search(
     weights: tuple[float, ...] | None,
     shares_runs: bool,
     rivals: bool,
+    spares_stopped: bool,
 ) -> NumericSearch:
     """Begin a search for where a number changed.
 
@@ -38,6 +39,8 @@ def numeric_search(
         weights: prior weight of each commit; equal if not given.
         shares_runs: see `MetricSearch`.
         rivals: see `MetricSearch`.
+        spares_stopped: runs that were stopped or cancelled say nothing and cost nothing, until
+            there are too many; without, they gave no number.
     """
     name, worse = split_numeric(numeric)
     return NumericSearch(
@@ -51,6 +54,7 @@ def numeric_search(
             misses=MISSES,
             shares_runs=shares_runs,
             rivals=rivals,
+            stops=STOPS if spares_stopped else None,
         )
     )
 
@@ -69,6 +73,15 @@ def reporting(known: Iterable[KnownCheck], metric: str, *, ours: int) -> tuple[K
         and each.app_id != ours
         and each.event not in ("workflow_dispatch", "repository_dispatch", "schedule")
     )
+
+
+def of_one_app(known: Sequence[KnownCheck]) -> tuple[KnownCheck, ...]:
+    """Keep what the App reported that tells of most commits: others may measure otherwise."""
+    commits: dict[int, set[str]] = {}
+    for each in known:
+        commits.setdefault(each.app_id or 0, set()).add(each.sha)
+    most = min(commits, key=lambda app: (-len(commits[app]), app), default=0)
+    return tuple(each for each in known if (each.app_id or 0) == most)
 
 
 class NumericSearch:
@@ -120,7 +133,11 @@ class NumericSearch:
             KeyError: the trial is not pending.
         """
         self._pending.pop(trial.id)
-        self.metric.record(trial.commit, nan if report.value is None else report.value)
+        stopped = report.outcome is TrialOutcome.INFRA and report.value is None
+        if stopped and self.metric.stops is not None:
+            self.metric.stop(trial.commit)
+        else:
+            self.metric.record(trial.commit, nan if report.value is None else report.value)
 
     def abandon(self, trial: Trial) -> None:
         """Forget a trial that will never answer.

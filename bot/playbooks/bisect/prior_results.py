@@ -18,12 +18,12 @@ from bot.git.history import first_parents
 from bot.github.calls.known_checks import AT_ONCE
 from bot.github.models import KnownCheck
 from bot.playbooks.bisect.commit_range import MOST_COMMITS, CommitRange, read_range
-from bot.playbooks.bisect.numeric import alone, reporting
+from bot.playbooks.bisect.numeric import alone, of_one_app, reporting
 from bot.playbooks.bisect.plan import BisectPlan
 from bot.playbooks.bisect.ports import BisectGitHub, BisectMirror, bisects, runs
 from bot.playbooks.incident.own_files import own_files
 from bot.playbooks.run import Run
-from bot.playbooks.steps import Step
+from bot.playbooks.steps import Patch, Step
 from bot.records.documents.reports import TrialMade
 from bot.trials.outcome import counted, green
 from bot.triggers import Value
@@ -172,7 +172,8 @@ class PriorResults:
     def _telling(self, known: Sequence[KnownCheck], ours: int) -> tuple[KnownCheck, ...]:
         """Keep what says something of the commit that it is listed on."""
         if self._plan.metric is not None:
-            return reporting(known, self._plan.metric, ours=ours)
+            told = reporting(known, self._plan.metric, ours=ours)
+            return of_one_app(told) if self._run.patched(Patch.NUMBERS_STOPPED) else told
         return counted(known, ours=ours)
 
     async def _good_end(self) -> str:

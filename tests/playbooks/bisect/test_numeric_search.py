@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.playbooks.bisect.bisecting import (
     fixes,
     hidden_refs,
     history,
+    running,
 )
 from tests.shop import Shop
 
@@ -77,6 +80,68 @@ async def test_trials_that_report_no_number_are_said_so_and_cost_few_runs(shop: 
     await shop.says(issue, "/retry")
     await shop.told(issue, "gives no number", times=2)
     assert before < len(dispatched(shop)) <= 24
+
+
+@pytest.mark.thorough
+async def test_trials_that_an_outage_stops_are_tried_again_and_cost_nothing(shop: Shop) -> None:
+    past = await history(shop, 12, 7, trial=f"{LATENCY}          sleep 0.5\n")
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency"
+    issue, _ = await past.bisected(ask)
+    stopped: set[int] = set()
+
+    async def five_are_stopped() -> bool:
+        for run in await running(shop):
+            if len(stopped) < 5 and run.id not in stopped:
+                stopped.add(run.id)
+                shop.github.runner.cancel(run)
+        return len(stopped) == 5
+
+    await shop.eventually(five_are_stopped)
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
+    assert "number" not in "".join(await shop.from_bot(issue))
+
+
+@pytest.mark.thorough
+async def test_an_outage_that_stops_every_trial_is_said_and_can_be_waited_out(shop: Shop) -> None:
+    past = await history(shop, 12, 7, trial=f"{LATENCY}          sleep 0.5\n")
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency"
+    issue, _ = await past.bisected(ask)
+    over = False
+
+    async def everything_is_stopped() -> None:
+        while not over:
+            for run in await running(shop):
+                shop.github.runner.cancel(run)
+            await asyncio.sleep(0.02)
+
+    outage = asyncio.create_task(everything_is_stopped())
+    said = await shop.standing(issue, "Comment `/retry`")
+    over = True
+    await outage
+    assert "runs in a row were stopped before they gave a number." in said
+    assert "playbooks-metrics" not in said
+    await shop.says(issue, "/retry")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[7][:7]} "Change 7"'
+
+
+@pytest.mark.thorough
+async def test_numbers_of_two_apps_are_not_mixed(shop: Shop) -> None:
+    past = await history(shop, 40, 23, trial=None)
+    world, runner = shop.github.world, shop.github.runner.app
+    other = replace(runner, id=runner.id + 1, slug="other-bench", name="Other bench")
+    world.apps[other.id] = other
+    for number, sha in enumerate(past.commits):
+        score = (0.6 if number >= 23 else 0.9) + (number * 7 % 11) / 500
+        for app, its in ((runner, score), (other, score - 0.5)):
+            if app is runner or number >= 31:
+                output = {"title": "Evals", "summary": json.dumps({"metrics": {"score": its}})}
+                done = {"conclusion": "success", "output": output}
+                checks.create(world, shop.repository, app, "evals", sha, done)
+    await past.bisected(f"/bisect {past.commits[0][:12]}..main numeric score:lower check evals")
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[23][:7]} "Change 23"'
 
 
 ODD = """|
