@@ -67,6 +67,11 @@ TABLE: dict[str, Row] = {
     "bisect.status_messages.green_again": Row(
         GOOD, f"{_ALONE}::test_it_resolves_when_the_check_is_green_again"
     ),
+    "bisect.status_messages.alike": Row(
+        "`/revert SHA`",
+        f"{_BISECT}/test_benches.py::"
+        "test_the_servers_sandbox_follows_a_number_past_a_commit_without_one",
+    ),
     "bisect.status_messages.unconfirmed": Row(
         "`/retry` searches further", f"{_PEOPLE}::"
         "test_a_suspect_that_fresh_runs_contradict_is_not_blamed_and_a_retry_leads_on"

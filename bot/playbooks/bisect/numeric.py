@@ -40,7 +40,8 @@ def numeric_search(
         shares_runs: see `MetricSearch`.
         rivals: see `MetricSearch`.
         spares_stopped: runs that were stopped or cancelled say nothing and cost nothing, until
-            there are too many; without, they gave no number.
+            there are too many, and a commit that cannot be tried is tried once; without, all of
+            them gave no number.
     """
     name, worse = split_numeric(numeric)
     return NumericSearch(
@@ -133,11 +134,16 @@ class NumericSearch:
             KeyError: the trial is not pending.
         """
         self._pending.pop(trial.id)
-        stopped = report.outcome is TrialOutcome.INFRA and report.value is None
-        if stopped and self.metric.stops is not None:
-            self.metric.stop(trial.commit)
+        commit, number = trial.commit, self.graph.number[trial.commit]
+        if report.value is not None or self.metric.stops is None:
+            self.metric.record(commit, nan if report.value is None else report.value)
+        elif report.outcome is TrialOutcome.INFRA:
+            self.metric.stop(commit)
+        elif report.outcome is TrialOutcome.UNTESTABLE and number < self.graph.bad:
+            self.metric.record(commit, nan)
+            self.metric.skip(commit)
         else:
-            self.metric.record(trial.commit, nan if report.value is None else report.value)
+            self.metric.record(commit, nan)
 
     def abandon(self, trial: Trial) -> None:
         """Forget a trial that will never answer.

@@ -252,6 +252,8 @@ class _Bisect:
             if culprit is None:
                 why = stopped.why if stopped else finding.reason
                 standing = status_messages.paused(work.case, finding, why)
+                if stopped is None and finding.status == "class":
+                    standing = status_messages.alike(work.case, finding)
                 if self._closed(stopped):
                     why = stopped.why if stopped else NO_RUNNER
                     standing = self._cannot_try(range_search, stopped, None)

@@ -166,6 +166,25 @@ def paused(case: BisectMessages, finding: Finding, why: str) -> StatusMessage:
     )
 
 
+def alike(case: BisectMessages, finding: Finding) -> StatusMessage:
+    """One of several commits is guilty, and no trial tells which."""
+    helping = "Take the guilty one back with `/revert SHA`."
+    if case.numeric is None:
+        helping = (
+            "Say what you know of them (`/good SHA`, `/bad SHA`), or take the guilty one back with "
+            "`/revert SHA`."
+        )
+    return StatusMessage(
+        state="needs you",
+        headline="Look at the commits below: one of them is to blame, and no trial tells which.",
+        details=(
+            *learnt(case, finding),
+            f"{helping} `/retry` tries them once more. {_until_green(case)}",
+            *case.notes,
+        ),
+    )
+
+
 def cannot_try(
     case: BisectMessages, finding: Finding, culprit: str | None, *, why: str, has_sandbox: bool
 ) -> StatusMessage:

@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from bot.records import bisects
 from fakegithub.faults.request_faults import Slow
 from fakegithub.server import DemoGitHub
 from tests.chaos.lane import Lane
@@ -177,6 +178,33 @@ async def test_the_servers_sandbox_finds_it_and_records_what_was_measured(shop: 
     assert report["verification"]["boundary"] == "confirmed"
     assert report["verification"]["revert"] == "confirmed"
     assert all(each["metrics"] for each in report["trials"] if each["outcome"] == "fail")
+
+
+@pytest.mark.thorough
+@needs_bubblewrap
+@pytest.mark.parametrize(
+    ("odd", "tries"), [("kill -9 $$", 3), ("echo oops > $PLAYBOOKS_RESULT", 1), ("exit 125", 1)]
+)
+async def test_the_servers_sandbox_follows_a_number_past_a_commit_without_one(
+    odd: str, tries: int, shop: Shop
+) -> None:
+    say = '{\\"metrics\\": {\\"latency\\": $((level + RANDOM % 17))}}'
+    measure = f'level=100; test -e bug && level=160; echo "{say}" > $PLAYBOOKS_RESULT'
+    more = in_the_sandbox(["bash", "-c", f"test -e odd && {{ {odd}; exit; }}; {measure}"])
+    more |= {6: {"odd": "x"}, 7: {"odd": None}}
+    past = await history(shop, 12, 7, trial=None, more=more)
+    ask = f"/bisect {past.commits[0][:12]}..main numeric latency:higher"
+    issue, _ = await past.bisected(ask)
+    said = await shop.standing(issue, "no trial tells which")
+    assert all(f"[`{sha[:7]}`]" in said for sha in past.commits[6:8])
+    run = await shop.last_run()
+    assert run
+    async with shop.bot.read_only.connect() as conn:
+        shown = await bisects.progress_of(conn, run.id)
+    assert shown
+    assert sum(each.sha == past.commits[6] for each in shown.trials) == tries
+    await shop.says(issue, f"/revert {past.commits[7]}")
+    assert (await shop.hotfix())["title"].startswith("Revert")
 
 
 @pytest.mark.thorough

@@ -41,7 +41,8 @@ async def test_a_number_that_trials_report_is_followed_to_the_commit_that_change
     assert 50 < report["finding"]["effect"]["effect"] < 70
     assert report["verification"]["boundary"] == report["verification"]["revert"] == "confirmed"
     assert replay(text.encode()) == text.encode()
-    assert all(each["metrics"]["latency"] >= 100 for each in report["trials"])
+    told = [each for each in report["trials"] if each["outcome"] != "infra"]
+    assert all(each["metrics"]["latency"] >= 100 for each in told)
     # None of its checks is known to count, and a number is no check.
     await shop.told(issue, "then `/approve` it", times=1)
     await shop.alice.merge(fix["number"])
