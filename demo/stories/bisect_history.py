@@ -61,9 +61,19 @@ jobs:
         with: {ref: "${{ inputs.sha }}"}
       - name: build
         run: python -m compileall -q shop
+      - name: price
+        run: python price.py
       - name: unit
         run: python unit.py
 """
+_PRICE = '''"""The price of 100, for `/bisect … numeric price`."""
+
+import json
+
+from shop.prices import gross
+
+print("::notice title=playbooks-metrics::" + json.dumps({"price": gross(100)}))
+'''
 _CONFIG = """checks:
   smoke: [unit]
 bisect:
@@ -76,6 +86,7 @@ triggers:
 """Nothing is done by itself: however slow somebody is, it waits for them."""
 SET_UP: Mapping[str, str | None] = {
     "unit.py": _UNIT,
+    "price.py": _PRICE,
     "shop/prices.py": _PRICES,
     ".github/workflows/checks.yml": _WORKFLOW,
     ".github/workflows/playbooks-trial.yml": _TRIAL,
