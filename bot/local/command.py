@@ -23,7 +23,7 @@ from bot.git.revert import open_clone
 from bot.local import journal, messages
 from bot.local.checkout import Shared, choose_shared, read_checkout, work_tree
 from bot.local.history import RangeError, resolve_end, submodules
-from bot.local.journal import Journal, JournalError, LocalRequest
+from bot.local.journal import BudgetRaised, Journal, JournalError, LocalRequest
 from bot.local.session import InfraError, run
 from bot.local.view import watching
 from bot.names import NUMERIC, split_numeric
@@ -156,7 +156,8 @@ end passes, 5 the good end fails, 6 budget spent.
               help="Trials at once.")  # fmt: skip
 @click.option("--confidence", type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
               default=0.99, show_default=True, help="Probability at which to stop.")  # fmt: skip
-@click.option("--budget", type=click.IntRange(1), help="At most so many trials.")
+@click.option("--budget", type=click.IntRange(1),
+              help="At most so many trials; with --resume, in all.")  # fmt: skip
 @click.option("--first-parent", is_flag=True, help="Blame merges, not commits inside branches.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on standard output.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
@@ -246,13 +247,13 @@ def bisect_command(
         raise click.UsageError("--numeric needs a good end to compare with: add --good REV.")
     if numeric is not None and first_parent:
         raise click.UsageError("--first-parent does not go with --numeric yet: leave it out.")
-    if given := _given_beside() if (replay or resume) else ():
+    if given := _given_beside(*(("budget",) if resume else ())) if (replay or resume) else ():
         raise click.UsageError(f"The log holds {', '.join(given)}: leave it out.")
     try:
         if replay:
             sys.exit(_tell(replay, as_json))
         if resume:
-            known = journal.read(resume)
+            known = _with_more(resume, budget)
             sys.exit(_search(known, resume, new=False, as_json=as_json))
         request = asyncio.run(
             _request(
@@ -270,15 +271,28 @@ def bisect_command(
         sys.exit(messages.ERROR)
 
 
-def _given_beside() -> tuple[str, ...]:
-    """The options that somebody typed, but those that go with a log."""
+def _with_more(path: Path, budget: int | None) -> Journal:
+    """Read a log, and let its search make up to `budget` trials in all where that is given."""
+    known = journal.read(path)
+    verdict = known.verdict()
+    if budget is None or (verdict is not None and verdict.status is not SearchStatus.BUDGET):
+        return known
+    if budget <= known.trials():
+        raise click.UsageError(f"The log has {known.trials()} trials: --budget has to be more.")
+    with journal.opened(path, new=False) as writer:
+        writer.entry(BudgetRaised(budget=budget))
+    return journal.read(path)
+
+
+def _given_beside(*more: str) -> tuple[str, ...]:
+    """The options that somebody typed, but those that go with a log, and `more` that do."""
     context = click.get_current_context()
     typed = click.core.ParameterSource.COMMANDLINE
     return tuple(
         each.opts[0]
         for each in context.command.params
         if isinstance(each, click.Option)
-        and each.name not in ("replay", "resume", "as_json")
+        and each.name not in ("replay", "resume", "as_json", *more)
         and context.get_parameter_source(each.name or "") is typed
     )
 
@@ -459,6 +473,8 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     checked = known.checks.ending if verdict.status is SearchStatus.CULPRIT else None
     if checked in messages.CHECKED:
         told += f"\n{messages.CHECKED[checked]}"
+    if verdict.status is SearchStatus.BUDGET and known.is_spent:
+        told += f"\n{messages.more(known.request.log, known.trials())}"
     counted = f"{known.trials()} trials in {known.rounds()} rounds. Log: {known.request.log}"
     return f"{told}\n{counted}"
 

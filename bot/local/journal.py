@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import nan
@@ -31,6 +32,7 @@ from bot.trials.runner import TrialResult
 FORMAT: Literal["playbooks-bisect/1"] = "playbooks-bisect/1"
 
 
+_PATIENCE_SECONDS = 2.0
 METRIC_RUNS = 200
 """Runs of a search for a metric's change, where nobody set a budget."""
 
@@ -104,6 +106,14 @@ class Measured(BaseModel):
     infra: bool = False
 
 
+class BudgetRaised(BaseModel):
+    """From here on there may be so many trials in all: somebody asked to go on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    budget: Annotated[int, Field(ge=1)]
+
+
 _CHECK_LINES: Mapping[str, type[CheckPlanned | FreshRun | CheckEnded]] = {
     "checking": CheckPlanned,
     "check": FreshRun,
@@ -131,6 +141,7 @@ class Journal:
     """
 
     request: LocalRequest
+    raised: int | None = None
     probes: list[Probe] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
     checks: LocalChecks = field(default_factory=LocalChecks)
@@ -151,7 +162,7 @@ class Journal:
         found = MetricSearch(
             header.graph,
             confidence=request.confidence,
-            budget=request.budget or METRIC_RUNS,
+            budget=self.budget or METRIC_RUNS,
             weights=header.weights,
             worse=worse,
             misses=MISSES if request.rivals else None,
@@ -163,6 +174,18 @@ class Journal:
         for each in self.measured:
             take_value(found, each)
         return found
+
+    @property
+    def budget(self) -> int | None:
+        """At most so many trials in all; None: as many as it takes, or as is usual of a number."""
+        return self.raised or self.request.budget
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no trial is left of the budget."""
+        usual = None if self.request.numeric is None else METRIC_RUNS
+        budget = self.budget or usual
+        return budget is not None and self.trials() >= budget
 
     def verdict(self) -> Verdict | None:
         """Return what the last search concludes; None where it is not finished.
@@ -243,9 +266,15 @@ def read(path: Path) -> Journal:
                 journal.checks.take(_CHECK_LINES[kind].model_validate(entry))
             elif "format" in entry:
                 sections.append([line])
+            elif "budget" in entry:
+                journal.raised = BudgetRaised.model_validate(entry).budget
             else:
                 sections[-1].append(line)
         journal.searches = [Search.from_log("\n".join([*text, ""])) for text in sections]
+        if journal.raised and journal.searches and journal.request.numeric is None:
+            before = journal.trials() - journal.searches[-1].trials
+            sections[-1][0] = _with_budget(sections[-1][0], max(1, journal.raised - before))
+            journal.searches[-1] = Search.from_log("\n".join([*sections[-1], ""]))
         if journal.searches and journal.request.numeric is not None:
             journal.metric()
     except (
@@ -253,6 +282,13 @@ def read(path: Path) -> Journal:
     ) as error:  # fmt: skip
         raise JournalError(f"{path} is not the log of a bisect: {_in_a_line(error)}") from error
     return journal
+
+
+def _with_budget(header: str, budget: int) -> str:
+    """The header of a search that may make so many trials."""
+    entry = json.loads(header)
+    entry["settings"]["budget"] = budget
+    return log.line(entry).rstrip("\n")
 
 
 def _in_a_line(error: Exception) -> str:
@@ -319,8 +355,10 @@ class Writer:
         """Write that the search was told of a result from outside it."""
         self._line(log.line(log.observed(evidence)))
 
-    def entry(self, entry: Probe | Measured | CheckPlanned | FreshRun | CheckEnded) -> None:
-        """Write a probe for a good end, or a line about a check."""
+    def entry(
+        self, entry: Probe | Measured | BudgetRaised | CheckPlanned | FreshRun | CheckEnded
+    ) -> None:
+        """Write a probe for a good end, a value, another budget, or a line about a check."""
         self._line(log.line(entry.model_dump(mode="json")))
 
     def _line(self, text: str) -> None:
@@ -346,13 +384,29 @@ def opened(path: Path, *, new: bool) -> Iterator[Writer]:
     except OSError as error:
         raise JournalError(f"{path} cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
         _drop_cut_line(descriptor)
         yield Writer(descriptor)
     except BlockingIOError:
         raise JournalError(f"{path} is in use: another bisect is writing it") from None
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Wait a little: what a killed search had just begun to start holds its lock for a moment.
+
+    Raises:
+        BlockingIOError: another search has it.
+    """
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_PATIENCE_SECONDS / 20)
 
 
 def _drop_cut_line(descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -118,6 +119,12 @@ def end_never_ran(end: str, commit: str, times: int, reason: str) -> str:
         f"The {end} end {commit[:SHORT]} could not run, {times} times in a row, so there is "
         f"nothing to compare other commits with. The last time: {printable(reason)}."
     )
+
+
+def more(log: str, trials: int) -> str:
+    """Say how a search goes on whose budget is spent."""
+    command = f"python -m bot bisect --resume {shlex.quote(log)} --budget {2 * trials}"
+    return f"To go on with twice as many trials in all: {command}"
 
 
 def measured(

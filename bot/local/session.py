@@ -235,7 +235,7 @@ class _Session:
 
     async def _start(self, goods: tuple[str, ...]) -> Search:
         between = await read_range(self._git, goods, self._request.bad)
-        budget = self._request.budget
+        budget = self._journal.budget
         settings = SearchSettings(
             signal=" ".join(self._request.command),
             seed=self._request.seed,
@@ -363,7 +363,7 @@ class _Session:
             parents, _ = await parents_of(self._git, culprit)
             shown = parents[:1] if self._request.first_parent else parents
             self._note(plan_checks(search, culprit, shown))
-        budget = self._request.budget
+        budget = self._journal.budget
         if budget is not None and self._journal.trials() + len(checks.left()) > budget:
             self._note(CheckEnded(checked="no budget"))
             return

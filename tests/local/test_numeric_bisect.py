@@ -307,8 +307,48 @@ def test_options_beside_a_log_are_refused(
     commits = history(clone, 6, broken_from=2)
     log = tmp_path / "log.jsonl"
     person.bisect(clone.folder, "--good", commits[0], "--log", log, "--", "grep", "good", "state")
-    said = person.bisect(clone.folder, "--resume", log, "--budget", "40", "--jobs", "2")
-    assert (said.code, "--jobs, --budget" in said.err) == (2, True)
+    said = person.bisect(clone.folder, "--resume", log, "--seed", "40", "--jobs", "2")
+    assert (said.code, "--jobs, --seed" in said.err) == (2, True)
+    said = person.bisect(clone.folder, "--replay", log, "--budget", "40")
+    assert (said.code, "--budget" in said.err) == (2, True)
+
+
+NOISY = measures("random.gauss(100 - 20 * (number >= 20), 2)")
+
+
+@pytest.mark.parametrize(
+    ("few", "more", "command"),
+    [
+        (("--budget", "4"), "30", ("grep", "-q", "good", "state")),
+        (("--numeric", "score", "--budget", "12"), "60", NOISY),
+    ],
+)
+def test_a_spent_search_goes_on_with_a_larger_budget(
+    few: tuple[str, ...],
+    more: str,
+    command: tuple[str, ...],
+    person: Person,
+    clone: Repository,
+    tmp_path: Path,
+) -> None:
+    commits = history(clone, 40, broken_from=20)
+    log = tmp_path / "the log.jsonl"
+    spent = person.bisect(clone.folder, "--good", commits[0], *few, "--log", log, "--", *command)
+    count = int(few[-1])
+    assert spent.code == 6
+    assert f"--resume '{log}' --budget {2 * count}" in spent.out
+    before = log.read_bytes()
+    again = person.bisect(clone.folder, "--resume", log, "--budget", str(count))
+    assert (again.code, f"has {count} trials" in again.err) == (2, True)
+    assert log.read_bytes() == before
+    assert person.bisect(clone.folder, "--resume", log).code == 6
+    found = person.bisect(clone.folder, "--resume", log, "--budget", more, "--json")
+    assert (found.code, found.verdict["culprit"]) == (0, commits[20])
+    assert count < found.verdict["trials"] <= int(more)
+    told = person.bisect(clone.folder, "--replay", log, "--json")
+    assert told.verdict == found.verdict
+    # Nothing is left to go on with.
+    assert person.bisect(clone.folder, "--resume", log, "--budget", "999", "--json").code == 0
 
 
 def test_a_log_cut_within_a_letter_goes_on(
