@@ -135,6 +135,7 @@ class MetricSearch:
         shares_runs: bool = True,
         rivals: bool = True,
         stops: int | None = None,
+        balanced: bool = True,
     ) -> None:
         """Start a search.
 
@@ -151,6 +152,7 @@ class MetricSearch:
             shares_runs: commits that have run often, or whose like have, give way to others.
             rivals: weigh what else than a step explains the values (`bot.culprit.metric_rivals`),
                 and try what tells it apart; without, as searches did before they knew of any.
+            balanced: a commit's runs are made as often in odd turns as in even ones.
             stops: end once so many runs in a row were stopped (`stop`), best `STOPS`. None: whoever
                 runs them says when it is enough.
 
@@ -174,12 +176,14 @@ class MetricSearch:
         self.shares_runs = shares_runs
         self.rivals = rivals
         self.stops = stops
+        self.balanced = balanced
         self._ancestry = Ancestry(graph)
         prior = np.ones(len(graph)) if weights is None else np.asarray(weights, np.float64)
         self._prior = prior / prior.sum()
         self._model = MetricModel(self._ancestry, self._prior, rivals=rivals)
         self._values: list[tuple[int, float]] = []
         self._pending: list[int] = []
+        self._asked: list[int] = []
         self._known: MetricPosterior | None = None
         self._skipped: set[int] = set()
         self._without: Counter[int] = Counter()
@@ -201,7 +205,7 @@ class MetricSearch:
             return ()
         chosen: list[int] = []
         for _ in range(count):
-            node = self._next([*self._pending, *chosen])
+            node = self._next([*self._pending, *chosen], len(self._asked) + len(chosen))
             if node is None:
                 break
             chosen.append(node)
@@ -299,6 +303,7 @@ class MetricSearch:
                 shares_runs=read.shares_runs,
                 rivals=read.rivals,
                 stops=read.stops,
+                balanced=read.balanced,
             )
             for number, event in enumerate(read.events, 2):  # noqa: B007 (for the message)
                 search._apply(event)
@@ -401,7 +406,9 @@ class MetricSearch:
         return self._say(SearchStatus.CLASS, why, members, confidence)
 
     def _ask(self, commits: Sequence[str]) -> None:
-        self._pending += [self._node(each) for each in commits]
+        nodes = [self._node(each) for each in commits]
+        self._pending += nodes
+        self._asked += nodes
         self._rounds += 1
         self._events.append(metric_log.asked(commits))
 
@@ -465,7 +472,7 @@ class MetricSearch:
         """The bad end and the good one, as they are numbered."""
         return self.graph.bad, len(self.graph)
 
-    def _next(self, pending: list[int]) -> int | None:
+    def _next(self, pending: list[int], turn: int) -> int | None:
         good = len(self.graph)
         ends = [
             (self._runs_of(e) + pending.count(e), e)
@@ -498,9 +505,18 @@ class MetricSearch:
         last = {*pending, *(node for node, _ in self._values[-1:])}
         if self.rivals and (wanted := self._wanted(pending)) is not None:
             return wanted
-        node = next((int(node) for node in order if node not in last), int(order[0]))
+        free = [int(node) for node in order if node not in last] or [int(order[0])]
+        node = min(free, key=lambda n: self._unbalanced(n, turn)) if self.balanced else free[0]
         # What is only told from the good end needs as many runs there.
         return end if self.rivals and node == self.graph.bad and end not in self._skipped else node
+
+    def _unbalanced(self, node: int, turn: int) -> int:
+        """How many more turns like this one a commit had than others, where it had more.
+
+        What every second run has in common, or one of two machines, would else look like a commit.
+        """
+        turns = [(each - turn) % 2 for each, asked in enumerate(self._asked) if asked == node]
+        return max(0, turns.count(0) - turns.count(1))
 
     def _wanted(self, pending: Sequence[int]) -> int | None:
         """What has to be run before anything is concluded, whatever else it tells."""

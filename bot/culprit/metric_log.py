@@ -71,6 +71,7 @@ class MetricLog:
     shares_runs: bool
     rivals: bool
     stops: int | None
+    balanced: bool
     events: tuple[MetricEvent, ...] = ()
 
 
@@ -87,6 +88,7 @@ class LoggedMetric(Protocol):
     shares_runs: bool
     rivals: bool
     stops: int | None
+    balanced: bool
 
 
 def is_metric_log(text: str) -> bool:
@@ -116,6 +118,7 @@ def header(search: LoggedMetric) -> dict[str, Any]:
         # Logs of before say nothing of it.
         **({"shares_runs": True} if search.shares_runs else {}),
         **({"rivals": True} if search.rivals else {}),
+        **({"balanced": True} if search.balanced else {}),
         **({"stops": search.stops} if search.stops is not None else {}),
         **log.range_entries(search.graph),
     }
@@ -171,6 +174,7 @@ def _head(entry: dict[str, Any]) -> MetricLog:
         shares_runs=entry.get("shares_runs") is True,
         rivals=entry.get("rivals") is True,
         stops=_whole_or_none(entry.get("stops")),
+        balanced=entry.get("balanced") is True,
     )
 
 

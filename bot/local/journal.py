@@ -167,6 +167,7 @@ class Journal:
             worse=worse,
             misses=MISSES if request.rivals else None,
             rivals=request.rivals,
+            balanced=request.rivals,
         )
         for skipped in request.skips:
             if header.graph.number.get(skipped, len(header.graph)) < header.graph.bad:

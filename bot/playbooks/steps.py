@@ -536,6 +536,7 @@ class Patch(StrEnum):
     RUNS_SHARED = "runs-shared"
     NUMBERS_RIVALS = "numbers-rivals"
     NUMBERS_STOPPED = "numbers-stopped"
+    NUMBERS_BALANCED = "numbers-balanced"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

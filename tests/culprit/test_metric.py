@@ -182,3 +182,26 @@ def test_a_short_range_does_not_spend_the_budget(count: int) -> None:
             search.record(name, float(rng.normal(6.0 * bad)))
     verdict = search.verdict()
     assert (verdict.culprit, verdict.runs < 40) == (f"c{count - 1}", True)
+
+
+@pytest.mark.parametrize(
+    ("step", "at_once"),
+    [
+        (0.0, 1),
+        (3.0, 2),
+        pytest.param(0.0, 2, marks=pytest.mark.thorough),
+        pytest.param(3.0, 1, marks=pytest.mark.thorough),
+    ],
+)
+def test_what_every_second_run_has_in_common_is_no_commits(step: float, at_once: int) -> None:
+    """One of two machines is slower, or every second run meets a cold cache."""
+    named = []
+    for seed in range(4):
+        rng, search, turn = np.random.default_rng(seed), MetricSearch(chain(64), budget=200), 0
+        while names := search.next_runs(at_once):
+            for name in names:
+                bad = name != "good" and int(name[1:]) >= 20
+                turn += 1
+                search.record(name, float(2.0 * (turn % 2) + step * bad + rng.normal(0.0, 0.5)))
+        named.append(search.verdict().culprit)
+    assert set(named) == ({"c20"} if step else {None})

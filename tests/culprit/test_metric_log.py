@@ -93,14 +93,15 @@ def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
     assert again.probabilities() == search.probabilities()
 
 
-def test_a_log_of_before_chooses_as_it_did_and_keeps_its_bytes() -> None:
+@pytest.mark.parametrize("since", ["shares_runs", "rivals", "balanced"])
+def test_a_log_of_before_chooses_as_it_did_and_keeps_its_bytes(since: str) -> None:
     head, *events = finish(MetricSearch(chain(16)), noisy(9, 80.0, 76.0)).to_log().splitlines()
     entry = json.loads(head)
-    assert entry.pop("shares_runs") is True
+    assert entry.pop(since) is True
     old = "\n".join([json.dumps(entry, separators=(",", ":"), sort_keys=True), *events, ""])
     read = MetricSearch.from_log(old)
-    assert not read.shares_runs
-    assert "shares_runs" not in read.to_log()
+    assert not getattr(read, since)
+    assert since not in read.to_log()
     assert read.to_log().splitlines()[1:] == events
 
 

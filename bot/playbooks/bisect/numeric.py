@@ -28,6 +28,7 @@ def numeric_search(
     shares_runs: bool,
     rivals: bool,
     spares_stopped: bool,
+    balanced: bool,
 ) -> NumericSearch:
     """Begin a search for where a number changed.
 
@@ -42,6 +43,7 @@ def numeric_search(
         spares_stopped: runs that were stopped or cancelled say nothing and cost nothing, until
             there are too many, and a commit that cannot be tried is tried once; without, all of
             them gave no number.
+        balanced: see `MetricSearch`.
     """
     name, worse = split_numeric(numeric)
     return NumericSearch(
@@ -56,6 +58,7 @@ def numeric_search(
             shares_runs=shares_runs,
             rivals=rivals,
             stops=STOPS if spares_stopped else None,
+            balanced=balanced,
         )
     )
 

@@ -221,6 +221,7 @@ class RangeSearch:
             shares_runs=self._run.patched(Patch.RUNS_SHARED),
             rivals=self._run.patched(Patch.NUMBERS_RIVALS),
             spares_stopped=self._run.patched(Patch.NUMBERS_STOPPED),
+            balanced=self._run.patched(Patch.NUMBERS_BALANCED),
         )
         for each in measured:
             search.observe(each)
