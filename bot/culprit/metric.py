@@ -223,9 +223,7 @@ class MetricSearch:
         Raises:
             KeyError: the commit is neither in the range nor its first good end.
         """
-        node = self._node(commit)
-        if node in self._pending:
-            self._pending.remove(node)
+        node = self._ended(commit)
         self._stopped_in_a_row = self._stopped[node] = 0
         if is_comparable(value):
             self._events.append(metric_log.recorded(commit, float(value)))
@@ -238,6 +236,15 @@ class MetricSearch:
         self._without[node] += 1
         if self.misses is not None and self._without[node] >= self.misses:
             self._leave_out(node)
+
+    def _ended(self, commit: str) -> int:
+        node = self._node(commit)
+        if node in self._pending:
+            self._pending.remove(node)
+        else:
+            # Made before this search went on, or by somebody else: it had its turn.
+            self._asked.append(node)
+        return node
 
     def abandon(self, commit: str) -> None:
         """Forget one pending run that will never answer (cancelled, or lost in a crash).
@@ -259,9 +266,7 @@ class MetricSearch:
         Raises:
             KeyError: the commit is neither in the range nor its first good end.
         """
-        node = self._node(commit)
-        if node in self._pending:
-            self._pending.remove(node)
+        node = self._ended(commit)
         self._events.append(metric_log.stopped(commit))
         self._stopped[node] += 1
         self._stopped_in_a_row += 1

@@ -305,8 +305,8 @@ def take_value(search: MetricSearch, each: Measured) -> None:
     """Let a search learn one run."""
     if not each.infra:
         search.record(each.measured, nan if each.value is None else each.value)
-    elif each.measured in search.pending:
-        search.abandon(each.measured)
+    else:
+        search.stop(each.measured)
     if each.untestable:
         search.skip(each.measured)
 

@@ -2,12 +2,16 @@
 
 import contextlib
 import json
+import random
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from bot.culprit.graph import CommitGraph
+from bot.culprit.search import Search
+from bot.local.journal import Journal, LocalRequest, Measured, take_value
 from tests.local.kit import Person, history
 from tests.trials.kit import Repository
 
@@ -361,3 +365,25 @@ def test_a_log_cut_within_a_letter_goes_on(
     log.write_bytes(log.read_bytes() + '{"note": "é'.encode()[:-1])
     again = person.bisect(clone.folder, "--replay", log, "--json")
     assert (again.code, again.out) == (said.code, said.out)
+
+
+def test_a_log_read_again_chooses_as_the_search_that_wrote_it() -> None:
+    graph = CommitGraph.chain([f"c{number}" for number in range(40)], ["good"])
+    request = LocalRequest(
+        log="log", repository=".", goods=("good",), bad="c39", command=("true",),
+        numeric="score", rivals=True,
+    )  # fmt: skip
+    journal = Journal(request, searches=[Search(graph)])
+    rng = random.Random(7)  # noqa: S311 - values to judge
+    running = journal.metric()
+    while names := running.next_runs():
+        again = journal.metric()
+        assert again.next_runs() == names
+        bad = names[0] != "good" and int(names[0][1:]) >= 20
+        value = rng.gauss(100 - 3 * bad)
+        lost = rng.random() < 0.1
+        said = Measured(measured=names[0], value=None if lost else value, infra=lost)
+        journal.measured.append(said)
+        take_value(running, said)
+    assert len(journal.measured) > 15
+    assert running.verdict() == journal.metric().verdict()
