@@ -223,6 +223,30 @@ def written(document: Document) -> str:
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def read_flags(text: str) -> dict[str, Any]:
+    """Read a document that anybody may have written.
+
+    Whatever it returns can be written again: `written` gives JSON in UTF-8, as every reader of
+    flags takes it.
+
+    Raises:
+        InvalidFlags: it is no JSON, or `check_flags` refuses it; says why.
+    """
+    try:
+        found = json.loads(text, parse_constant=_no_number)
+        check_flags(found)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise InvalidFlags("It is nested too deeply.") from None
+    except ValueError as fault:
+        raise InvalidFlags(str(fault)) from None
+    return dict(found)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def check_flags(document: object) -> None:
     """Make sure that every flag splits as we mean it, before anybody reads it.
 
@@ -258,10 +282,14 @@ def _fault(name: str, flag: object) -> str | None:
         return "variants must name at least one provider"
     if not all(isinstance(value, str) and value for value in variants.values()):
         return "every variant must be a provider's name"
-    if flag.get("defaultVariant") not in variants:
+    if not _is_named(flag.get("defaultVariant"), variants):
         return f"defaultVariant must be one of {', '.join(variants)}"
     targeting = flag.get("targeting")
     return None if targeting in (None, {}) else _rule_fault(name, targeting, variants)
+
+
+def _is_named(variant: object, variants: Mapping[str, Any]) -> bool:
+    return isinstance(variant, str) and variant in variants
 
 
 def _rule_fault(name: str, rule: object, variants: Mapping[str, Any]) -> str | None:
@@ -282,7 +310,7 @@ def _rule_fault(name: str, rule: object, variants: Mapping[str, Any]) -> str | N
             )
     if not prefix.startswith(f"{name}:"):
         return f"what is hashed must begin with {name}:"
-    if fallback not in variants:
+    if not _is_named(fallback, variants):
         return f"requests without a targeting key must get one of {', '.join(variants)}"
     return _weights_fault(arms, variants)
 
@@ -312,9 +340,8 @@ def what_is_wrong(text: str, served: Document) -> str | None:
         served: the document as it is served, checked.
     """
     try:
-        there = json.loads(text)
-        check_flags(there)
-    except (ValueError, RecursionError, InvalidFlags) as fault:
+        there = read_flags(text)
+    except InvalidFlags as fault:
         return f"it cannot be used ({fault})"
     generation, ours = generation_of(there) or 0, generation_of(served) or 0
     if generation > ours:
@@ -347,5 +374,6 @@ def _shares(flag: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _mirrored(flag: Mapping[str, Any]) -> float:
-    rate = flag.get("metadata", {}).get("mirrorRate", 0)
+    metadata = flag.get("metadata")
+    rate = metadata.get("mirrorRate", 0) if isinstance(metadata, Mapping) else 0
     return rate if isinstance(rate, int | float) else 0.0

@@ -24,7 +24,7 @@ from bot.playbooks.incident.record_files import RECORDS_BRANCHES
 from bot.playbooks.ports import HistoryMirror
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.reports import SPEC_REPORT_PATH
-from bot.traffic.flagd import InvalidFlags, check_flags, written
+from bot.traffic.flagd import InvalidFlags, read_flags, written
 from bot.triggers import RUN_ID
 
 _ID = RUN_ID.pattern
@@ -187,9 +187,7 @@ def _is_decision(text: str, incident: str) -> bool:
 
 
 def _is_flag_document(text: str) -> bool:
-    document = json.loads(text)
     try:
-        check_flags(document)
+        return written(read_flags(text)) == text
     except InvalidFlags:
         return False
-    return written(document) == text

@@ -5,7 +5,6 @@ Only the capability's own flag is set; what others wrote beside it stays.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from bot.canary.policy import Policy
 from bot.canary.ramp_evidence import SAMPLE_RATIO, RampEvidence
 from bot.canary.report import MetricReport
 from bot.canary.sample_size import pairs_needed
+from bot.git.errors import OutputTooLarge
 from bot.git.process import Git
 from bot.git.revert import Clean, RevertConflict
 from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of, with_entries
@@ -34,7 +34,7 @@ from bot.records.incidents import Incident
 from bot.records.lifecycle import UnknownRecord
 from bot.traffic.evaluation import RampEvaluation
 from bot.traffic.evidence_log import EvidenceLog
-from bot.traffic.flagd import InvalidFlags, check_flags, flag_document, generation_of, written
+from bot.traffic.flagd import InvalidFlags, flag_document, generation_of, read_flags, written
 from bot.triggers import RollbackRequest, Severity, SourceKind, Trigger
 
 _BY_SHARE = (
@@ -116,10 +116,15 @@ class SettingFlags:
             await self.onto(outcome.onto)
 
     async def _present(self, git: Git, commit: str) -> str | None:
-        listed = await git.run("ls-tree", "--format=%(objectname)", commit, "--", self.path or "")
-        if not listed.text:
+        shape = "--format=%(objecttype) %(objectname)"
+        listed = await git.run("ls-tree", shape, commit, "--", self.path or "")
+        kind, _, name = listed.text.partition(" ")
+        if kind != "blob":
             return None
-        blob = await read_blob(git, listed.text, limit=_LARGEST)
+        try:
+            blob = await read_blob(git, name, limit=_LARGEST)
+        except OutputTooLarge:
+            return None
         return blob.decode("utf-8", "replace")
 
 
@@ -130,10 +135,8 @@ def with_flag(
     found: Any = flag_document([])
     if document is not None:
         try:
-            present = json.loads(document)
-            check_flags(present)
-            found = present
-        except (ValueError, InvalidFlags):
+            found = read_flags(document)
+        except InvalidFlags:
             pass
     newest = max(generation, generation_of(found) or 0)
     return written(
