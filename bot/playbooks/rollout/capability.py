@@ -24,7 +24,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.lifecycle import RunState
 from bot.records.pauses import Pause
-from bot.traffic.allocation import Decided
+from bot.traffic.allocation import CandidatePaused, Decided
 from bot.traffic.flagd import Allocation, Split, flag_document, written
 from bot.triggers import OURSELVES, Value
 
@@ -257,6 +257,13 @@ class TrafficControl:
 
         async def change(conn: AsyncConnection) -> Allocation:
             await runs.move(conn, self._run.id, RunState.VERIFYING, at=now)
+            # Somebody may have paused it since this was planned: people may be waited for between.
+            held = await pauses.in_force(conn, self._repository, plan.capability)
+            if held is not None:
+                raise CandidatePaused(
+                    f"{plan.capability} is paused ({held.reason}): lift the pause before a "
+                    "candidate gets traffic"
+                )
             await lift_latch(conn, self._repository, plan.capability, at=now, why=asked_for)
             await ledgers.open_log(
                 conn,

@@ -172,3 +172,25 @@ async def test_a_yes_that_was_on_its_way_is_to_no_stage_that_was_not_asked_about
     await shop.says(issue, "/approve")
     await providers.serve_until(25)
     await shop.says(issue, "/cancel")
+
+
+@pytest.mark.thorough
+async def test_a_capability_paused_while_its_first_stage_waits_gets_nothing(
+    providers: Providers,
+) -> None:
+    shop = providers.shop
+    await providers.configure(approvals={5: 1})
+    issue = await providers.shadowed()
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await shop.standing(issue, "Approve the first stage, 5%")
+    paused = await shop.says(issue, f"/pause {CAPABILITY} because of the holidays")
+    assert await paused.reaction() == "+1"
+    await shop.says(issue, "/approve")
+    await shop.standing(issue, "is paused (of the holidays)")
+    assert await providers.percent() == 0
+    lifted = await shop.says(issue, f"/unpause {CAPABILITY} because they are over")
+    assert await lifted.reaction() == "+1"
+    await shop.says(issue, "/retry")
+    await shop.standing(issue, "Approve the first stage, 5%")
+    await shop.says(issue, "/approve")
+    await providers.ramping(5)
