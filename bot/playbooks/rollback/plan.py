@@ -5,6 +5,7 @@ Only the capability's own flag is set; what others wrote beside it stays.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -134,10 +135,8 @@ def with_flag(
     """Set one flag of a document; a document that cannot be used is written again."""
     found: Any = flag_document([])
     if document is not None:
-        try:
+        with contextlib.suppress(InvalidFlags):
             found = read_flags(document)
-        except InvalidFlags:
-            pass
     newest = max(generation, generation_of(found) or 0)
     return written(
         {

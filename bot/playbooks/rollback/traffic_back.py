@@ -74,7 +74,7 @@ async def give_traffic_back(
             conn, ledger.attempt, reported, at=now, actor=trigger.actor.login, run=run
         )
         ledger = tripped.ledger
-    elif _promoted(ledger, history[-1]):
+    elif _promoted(ledger, history):
         await _take_promotion_back(conn, trigger, ledger, history[-1], reported.evidence, run, now)
     serving = await allocation.find(conn, repository_id, capability) or history[-1]
     await _pause(conn, trigger, capability, ledger.breach or reported, run, now)
@@ -106,16 +106,30 @@ async def would_give_traffic_back(
 
 
 async def _to_take_back(conn: AsyncConnection, history: list[Allocation]) -> EvidenceLog | None:
-    attempt = next((each.split.attempt for each in reversed(history) if each.split.attempt), None)
-    ledger = None if attempt is None else await ledgers.find(conn, attempt)
-    if ledger is None or not await _concerns(conn, ledger, history[-1]):
-        return None
-    return ledger
+    attempts = (each.split.attempt for each in reversed(history) if each.split.attempt)
+    for attempt in dict.fromkeys(attempts):
+        ledger = await ledgers.find(conn, attempt)
+        if ledger is None:
+            return None
+        if await _concerns(conn, ledger, history):
+            return ledger
+        # One that came to nothing changed nothing: the promotion before it stands. What was rolled
+        # back is the end: asked twice, one promotion is taken back and not two.
+        if ledger.breach is not None or _took_over(history, attempt):
+            return None
+    return None
 
 
-async def _concerns(conn: AsyncConnection, ledger: EvidenceLog, serving: Allocation) -> bool:
+def _took_over(history: list[Allocation], attempt: str) -> bool:
+    """Whether the candidate of an attempt became who serves, be it for a moment."""
+    last = max(place for place, each in enumerate(history) if each.split.attempt == attempt)
+    candidate = history[last].split.candidate
+    return any(each.split.baseline == candidate for each in history[last:])
+
+
+async def _concerns(conn: AsyncConnection, ledger: EvidenceLog, history: list[Allocation]) -> bool:
     """Whether there is something to take back, or to write down that was taken back before."""
-    if ledger.closed_at is None or _promoted(ledger, serving):
+    if ledger.closed_at is None or _promoted(ledger, history):
         return True
     if ledger.breach is None:
         return False
@@ -127,8 +141,10 @@ async def _concerns(conn: AsyncConnection, ledger: EvidenceLog, serving: Allocat
     return not ended or max(ended) < ledger.closed_at
 
 
-def _promoted(ledger: EvidenceLog, serving: Allocation) -> bool:
-    return serving.split.baseline != ledger.policy.baseline
+def _promoted(ledger: EvidenceLog, history: list[Allocation]) -> bool:
+    """Whether a ramp's candidate is who serves now."""
+    candidates = {e.split.candidate for e in history if e.split.attempt == ledger.attempt}
+    return ledger.mode == "ramp" and history[-1].split.baseline in candidates
 
 
 async def _take_promotion_back(
@@ -170,6 +186,6 @@ async def _pause(
 
 
 def _share(history: list[Allocation], served: list[Split], ledger: EvidenceLog) -> int:
-    if _promoted(ledger, history[-1]):
+    if _promoted(ledger, history):
         return 100
     return served[-1].percent

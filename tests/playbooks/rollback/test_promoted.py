@@ -1,0 +1,44 @@
+"""A promoted candidate can be taken back for as long as it serves."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.playbooks.providing import CAPABILITY, Providers
+from tests.playbooks.rollback.test_playbook import fix
+
+
+@pytest.mark.parametrize("tried", ["shadow", pytest.param("ramp", marks=pytest.mark.thorough)])
+async def test_an_attempt_that_came_to_nothing_does_not_hide_the_promotion_before_it(
+    providers: Providers, tried: str
+) -> None:
+    shop = providers.shop
+    issue = await providers.shadowed()
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+
+    async def promoted() -> bool:
+        await providers.served()
+        return (await providers.flag())["variants"] == {"baseline": "provider-b"}
+
+    await shop.eventually(promoted)
+    await shop.alone()
+    another = await shop.alice.open_issue("Try provider-c", "It may be better still.")
+    attempt = await shop.says(another, f"/shadow {CAPABILITY} provider-c")
+    await providers.mirroring()
+    if tried == "ramp":
+        await providers.mirrored()
+        assert await attempt.reaction() == "+1"
+        attempt = await shop.says(another, f"/ramp {CAPABILITY}")
+        await providers.ramping(5)
+    await shop.says(another, "/cancel")
+    assert await attempt.reaction() == "confused"
+    await shop.says(another, f"/rollback {CAPABILITY} because provider-b is too slow")
+    await fix(providers)
+    assert await providers.provider() == "provider-a"
+    await shop.alice.merge((await fix(providers))["number"])
+    await shop.alone()
+    # Asked once more, there is nothing left to take back.
+    again = await shop.says(another, f"/rollback {CAPABILITY} because provider-b is too slow")
+    assert await again.reaction() == "confused"
+    assert await providers.provider() == "provider-a"
