@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import queue
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -144,7 +147,9 @@ class Client:
         self._pause = pause
         self._ask_again = 0.0
         self._reporter = _Reporter(self._server, self.counts)
+        self._reporter.start()
         self._mirrors = threading.BoundedSemaphore(MOST_MIRRORED_AT_ONCE)
+        _CLIENTS.add(self)
 
     def decide(self, capability: str, key: str) -> Decision:
         """Tell who serves the request `key`.
@@ -163,7 +168,10 @@ class Client:
         except HTTPError as error:
             error.close()
             # Not found: nothing was ever decided, so the baseline serves.
-            if error.code != 404:
+            if error.code == 400:
+                # It is this key that cannot be used: the next one is asked about as ever.
+                self.counts.unasked += 1
+            elif error.code != 404:
                 self._give_up()
             return fallback
         except _UNREACHABLE:
@@ -238,11 +246,11 @@ class Client:
             # Only whether two are the same matters, and a key may be somebody's name.
             "key": hashlib.sha256(decision.key.encode()).hexdigest()[:32],
             "pair_id": pair_id,
-            "latency": latency,
-            "error": error,
-            "cost": cost,
-            "revenue": revenue,
-            "spend": spend,
+            "latency": _number(latency),
+            "error": None if error is None else bool(error),
+            "cost": _number(cost),
+            "revenue": _number(revenue),
+            "spend": _number(spend),
         }
         self._reporter.put({name: value for name, value in found.items() if value is not None})
 
@@ -262,6 +270,11 @@ class Client:
     ) -> None:
         """Close it."""
         self.close()
+
+    def forked(self) -> None:
+        """Start afresh in a process that was forked: threads stay behind, and what they hold."""
+        self._mirrors = threading.BoundedSemaphore(MOST_MIRRORED_AT_ONCE)
+        self._reporter = _Reporter(self._server, self.counts)
 
     def _give_up(self) -> None:
         self.counts.unasked += 1
@@ -308,8 +321,35 @@ class Client:
             finally:
                 self._mirrors.release()
 
-        threading.Thread(target=answer, daemon=True, name="mirrored request").start()
+        try:
+            threading.Thread(target=answer, daemon=True, name="mirrored request").start()
+        except RuntimeError:  # no thread is to be had
+            self._mirrors.release()
+            self.counts.unmirrored += 1
+            return False
         return True
+
+
+_CLIENTS: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for client in list(_CLIENTS):
+        client.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    # Servers load the program once and fork their workers from it.
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _number(given: Any) -> float | None:
+    """Make a number of any type (Decimal, numpy's) one that JSON has; None: it is none."""
+    try:
+        found = float(given)
+    except Exception:  # whatever the type raises, the rest of the observation is worth sending
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _decided(answer: Any, fallback: Decision) -> Decision:
@@ -353,19 +393,29 @@ class _Reporter:
         self._queue: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
         self._closing = threading.Event()
         self._give_up_at = float("inf")
-        self._thread = threading.Thread(target=self._run, daemon=True, name="observations")
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, daemon=True, name="observations")
+                thread.start()
+                self._thread = thread
 
     def put(self, observation: dict[str, Any]) -> None:
         try:
+            if self._thread is None:
+                self.start()
             self._queue.put_nowait(observation)
-        except queue.Full:
+        except (queue.Full, RuntimeError):
             self._counts.dropped += 1
 
     def close(self, timeout: float) -> None:
         self._give_up_at = time.monotonic() + timeout
         self._closing.set()
-        self._thread.join(timeout + 1)
+        if self._thread is not None:
+            self._thread.join(timeout + 1)
 
     def _run(self) -> None:
         while True:

@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,7 @@ class FlagFile:
         self._path = path
         self._every = every
         self._etag: str | None = None
+        self._text: str | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="flag file")
 
@@ -82,7 +84,9 @@ class FlagFile:
     def refresh(self) -> bool:
         """Ask once; tells whether the copy was replaced."""
         headers = {"Authorization": f"Bearer {self._token}"}
-        if self._etag is not None:
+        here = self._here()
+        # A copy that somebody changed or removed is asked for again.
+        if self._etag is not None and here == self._text:
             headers["If-None-Match"] = self._etag
         request = Request(self._url, headers=headers)  # noqa: S310 - http(s), see above
         try:
@@ -94,19 +98,23 @@ class FlagFile:
         except (OSError, HTTPException, ValueError):
             return False
         generation = _generation(text)
-        if generation is None or generation < (self._generation_here() or 0):
+        if generation is None or generation < (_generation(here or "") or 0):
             return False
-        self._replace(text)
-        self._etag = etag
-        return True
+        is_new: bool = text != here
+        if is_new:
+            self._replace(text)
+        self._etag, self._text = etag, text
+        return is_new
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every):
-            self.refresh()
+            # A disk that is full now may not be at the next look; until then the copy stays.
+            with suppress(OSError):
+                self.refresh()
 
-    def _generation_here(self) -> int | None:
+    def _here(self) -> str | None:
         try:
-            return _generation(self._path.read_text(encoding="utf-8"))
+            return self._path.read_text(encoding="utf-8")
         except (OSError, ValueError):
             return None
 
@@ -116,7 +124,8 @@ class FlagFile:
             newest = self._path.stat().st_mtime_ns + 1_000_000
         except OSError:
             newest = 0
-        temporary = self._path.with_name(f".{self._path.name}.new")
+        # Several workers may keep the same copy.
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
         temporary.write_text(text, encoding="utf-8")
         stamp = max(newest, time.time_ns())
         os.utime(temporary, ns=(stamp, stamp))
@@ -129,7 +138,7 @@ def _generation(text: str) -> int | None:
         document: Any = json.loads(text)
         generation = document["metadata"]["generation"]
         flags = document["flags"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
     if isinstance(generation, bool) or not isinstance(generation, int):
         return None
