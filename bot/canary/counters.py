@@ -186,7 +186,7 @@ def _series(found: Any) -> Series:
     try:
         labels = {str(name): str(value) for name, value in found["metric"].items()}
         value = float(found["value"][1])
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise CounterFault("the answer is not an instant vector") from None
     labels.pop("__name__", None)
     arm = labels.get("arm")

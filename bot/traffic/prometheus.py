@@ -12,6 +12,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf, isfinite
 from typing import Any
 
 import aiohttp
@@ -77,7 +78,7 @@ async def _limited(answer: aiohttp.ClientResponse) -> Any:
             raise CounterFault("Prometheus answers with too much: aggregate the series")
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CounterFault(f"Prometheus answers {answer.status}, not JSON") from None
 
 
@@ -86,8 +87,10 @@ def _vector(body: Any) -> Vector:
         case {"status": "success", "data": {"resultType": "vector", "result": [*series]}}:
             try:
                 at = max((float(each["value"][0]) for each in series), default=0.0)
-            except (LookupError, TypeError, ValueError):
-                raise CounterFault("the answer is not an instant vector") from None
+            except (LookupError, TypeError, ValueError, OverflowError):
+                at = inf
+            if not isfinite(at):
+                raise CounterFault("the answer is not an instant vector")
             return Vector(at, series)
         case {"status": "success"}:
             raise CounterFault("the queries must give instant vectors")
@@ -155,12 +158,17 @@ class Scraper:
         known = {each.attempt for each in found}
         self._last = {attempt: at for attempt, at in self._last.items() if attempt in known}
         self._faults = {attempt: why for attempt, why in self._faults.items() if attempt in known}
+        due: list[Awaitable[None]] = []
         for ledger in found:
             source = ledger.source
             last, now = self._last.get(ledger.attempt), self._clock()
             if source is not None and (last is None or now - last >= source.every):
                 self._last[ledger.attempt] = now
-                await self._try(ledger, source)
+                due.append(self._try(ledger, source))
+        # All at once: what is slow or wrong for one ramp is no silence of the others.
+        for failed in await asyncio.gather(*due, return_exceptions=True):
+            if isinstance(failed, Exception):
+                log.error("counters could not be read; trying again", exc_info=failed)
 
     async def _try(self, ledger: EvidenceLog, source: CounterSource) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -17,7 +18,7 @@ from bot.traffic import allocation
 from bot.traffic import evidence_log as ledgers
 from bot.traffic.circuit_breaker import CircuitBreaker
 from bot.traffic.evaluation import Evaluations
-from bot.traffic.prometheus import NOT_SET, Prometheus, Scraper
+from bot.traffic.prometheus import NOT_SET, Prometheus, Scraper, Vector
 from tests.canary.test_counters import series
 from tests.canary.test_totals import usd
 from tests.canary.traffic import frozen, only, policy
@@ -74,19 +75,23 @@ def scraper(
 
 
 async def begin(
-    engine: AsyncEngine, source: CounterSource = SOURCE, rules: Policy | None = None
+    engine: AsyncEngine,
+    source: CounterSource = SOURCE,
+    rules: Policy | None = None,
+    attempt: str = "ramp-1",
+    capability: str = CAPABILITY,
 ) -> None:
     async with engine.begin() as conn:
         await ledgers.open_log(
-            conn, attempt="ramp-1", run_id="run-1", repository_id=REPOSITORY,
-            capability=CAPABILITY, policy=rules or policy(metrics=only("error")),
+            conn, attempt=attempt, run_id="run-1", repository_id=REPOSITORY,
+            capability=capability, policy=rules or policy(metrics=only("error")),
             frozen=source.frozen(frozen()), source=source, at=START,
         )  # fmt: skip
         await allocation.set_traffic(
             conn,
             REPOSITORY,
-            CAPABILITY,
-            ramping(50),
+            capability,
+            ramping(50).model_copy(update={"attempt": attempt}),
             allocation.Decided(at=START, actor="alice", why="begin"),
         )
 
@@ -192,6 +197,21 @@ def _gives_scalars(server: Server) -> None:
     server.body = {"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}}
 
 
+def _dated(at: str) -> Callable[[Server], None]:
+    def date(server: Server) -> None:
+        server.body = json.dumps(_vector(arms(9, 9))).replace("1000.0", at)
+
+    return date
+
+
+def _counts_beyond_all(server: Server) -> None:
+    server.body = json.dumps(_vector(arms(9, 9))).replace('"9"', "9" * 400)
+
+
+def _is_nested(server: Server) -> None:
+    server.body = "[" * 100_000
+
+
 def _lacks_labels(server: Server) -> None:
     server.body = _vector([{"metric": {"job": "x"}, "value": [0, "1"]}])
 
@@ -203,6 +223,11 @@ def _lacks_labels(server: Server) -> None:
         (_is_no_json, "Prometheus answers 502, not JSON"),
         (_gives_scalars, "the queries must give instant vectors"),
         (_lacks_labels, "every series needs the label arm: baseline or candidate"),
+        (_dated("1e999"), "the answer is not an instant vector"),
+        (_dated("NaN"), "the answer is not an instant vector"),
+        (_dated("9" * 400), "the answer is not an instant vector"),
+        (_counts_beyond_all, "the answer is not an instant vector"),
+        (_is_nested, "Prometheus answers 200, not JSON"),
     ],
 )
 async def test_what_is_wrong_is_said_when_silence_ends_the_ramp(
@@ -247,6 +272,41 @@ async def test_when_it_comes_back_nothing_was_missed(
     assert scraper.fault("ramp-1") is None
     _, course = await Evaluations(engine).current("ramp-1")
     assert course.evidence.assigned.counts == (300, 300)  # type: ignore[union-attr]
+
+
+async def test_what_is_wrong_or_slow_for_one_ramp_keeps_no_other_from_its_counts(
+    engine: AsyncEngine, clock: Clock, heard: list[str]
+) -> None:
+    hung = SOURCE.model_copy(update={"successes": "hung"})
+    broken = SOURCE.model_copy(update={"successes": "broken"})
+    # Whichever is asked first.
+    await begin(engine, hung, attempt="ramp-1", capability="llm.one")
+    await begin(engine, broken, attempt="ramp-2", capability="llm.two")
+    await begin(engine, attempt="ramp-3", capability="llm.three")
+    await begin(engine, hung, attempt="ramp-4", capability="llm.four")
+    answered = asyncio.Event()
+
+    async def query(promql: str) -> Vector:
+        if "hung" in promql:
+            await answered.wait()
+        if "broken" in promql:
+            raise RuntimeError("nobody thought of this")
+        generation = 3
+        found = [
+            series(9, generation=str(generation)),
+            series(9, generation=str(generation), arm="candidate"),
+        ]
+        return Vector(1000.0, found)
+
+    scraper = Scraper(engine, query, clock=clock, heard=heard.append)
+    reading = asyncio.create_task(scraper.read_due())
+    for _ in range(500):
+        if heard:
+            break
+        await asyncio.sleep(0.02)
+    assert heard == ["ramp-3"]
+    answered.set()
+    await reading
 
 
 async def test_an_empty_answer_is_silence(
