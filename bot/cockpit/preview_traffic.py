@@ -12,13 +12,12 @@ from bot.config import Config
 from bot.playbooks.ramp import plan as ramps
 from bot.playbooks.rollback.messages import nothing_to_take_back
 from bot.playbooks.rollback.plan import severity_of
-from bot.playbooks.rollback.traffic_back import would_give_traffic_back
+from bot.playbooks.rollback.traffic_back import what_would_go_back
 from bot.playbooks.rollout.capability import policy_in_force
 from bot.playbooks.shadow import plan as shadows
 from bot.playbooks.steps import Step
 from bot.records.steps import Reversibility
 from bot.traffic import allocation
-from bot.traffic import evidence_log as ledgers
 from bot.triggers import RampRequest, RollbackRequest, Severity, ShadowRequest
 
 _WRITTEN_DOWN = (Step.OPEN_INCIDENT_ISSUE, Step.RECORD_OUTCOME)
@@ -140,12 +139,12 @@ async def of_rollback(
     """
     capability = request.capability
     history = await allocation.history(conn, repository_id, capability)
-    if not await would_give_traffic_back(conn, repository_id, capability):
+    ledger = await what_would_go_back(conn, repository_id, capability)
+    if ledger is None:
         policy_in_force(config, capability, None)  # that it is not known is said first
         raise nothing_to_take_back(capability)
-    last = next(each.split for each in reversed(history) if each.split.attempt)
-    ledger = await ledgers.find(conn, last.attempt or "")
-    baseline = markdown.code(ledger.policy.baseline if ledger else last.baseline)
+    last = next(e.split for e in reversed(history) if e.split.attempt == ledger.attempt)
+    baseline = markdown.code(ledger.policy.baseline)
     candidate, now = markdown.code(last.candidate or ""), history[-1].split
     share = now.percent if now.attempt else 100 * (now.baseline == last.candidate)
     severity = request.severity or severity_of(share)

@@ -101,8 +101,20 @@ async def would_give_traffic_back(
         repository_id: GitHub's id of the repository that has the capability.
         capability: its name in the configuration.
     """
-    history = await allocation.history(conn, repository_id, capability)
-    return await _to_take_back(conn, history) is not None
+    return await what_would_go_back(conn, repository_id, capability) is not None
+
+
+async def what_would_go_back(
+    conn: AsyncConnection, repository_id: int, capability: str
+) -> EvidenceLog | None:
+    """Read the shadow or ramp that a rollback would take back; None: there is none.
+
+    Args:
+        conn: the caller's connection; nothing is written.
+        repository_id: GitHub's id of the repository that has the capability.
+        capability: its name in the configuration.
+    """
+    return await _to_take_back(conn, await allocation.history(conn, repository_id, capability))
 
 
 async def _to_take_back(conn: AsyncConnection, history: list[Allocation]) -> EvidenceLog | None:

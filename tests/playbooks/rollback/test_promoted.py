@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bot.cockpit.preview_traffic import of_rollback
+from bot.config import Config
+from bot.triggers import RollbackRequest
 from tests.playbooks.providing import CAPABILITY, Providers
 from tests.playbooks.rollback.test_playbook import fix
 
@@ -33,6 +36,11 @@ async def test_an_attempt_that_came_to_nothing_does_not_hide_the_promotion_befor
         await providers.ramping(5)
     await shop.says(another, "/cancel")
     assert await attempt.reaction() == "confused"
+    async with shop.bot.read_only.connect() as conn:
+        request = RollbackRequest(capability=CAPABILITY, reason="")
+        preview = await of_rollback(conn, shop.repository.id, request, Config())
+    assert "`provider-a` serves all of `llm.summarize` again" in preview.lines[0]
+    assert "`provider-b` has 100% now" in preview.lines[0]
     await shop.says(another, f"/rollback {CAPABILITY} because provider-b is too slow")
     await fix(providers)
     assert await providers.provider() == "provider-a"
