@@ -15,6 +15,7 @@ from aiohttp import web
 from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.canary.judge import Verdict
 from bot.canary.report import (
     CurvePoint,
     RampReport,
@@ -110,26 +111,36 @@ class RolloutLanes:
         key = (ledger.attempt, ledger.last, ledger.closed_at is not None)
         async with self._one_at_a_time[ledger.attempt]:
             known = self._known.get(key)
-            if known is None:
+            judged = None if known is None else known.judged
+            if known is None or ledger.closed_at is None:
                 try:
                     _, course = await self._evaluations.current(ledger.attempt)
                 except (UnknownRecord, UnreadableEvidence):
                     return bare
-                known = await asyncio.to_thread(_added_up, bare, course, now)
-                self._known[key] = known
+                # Time alone changes the verdict: what is silent too long, or may go on now.
+                judged = Judged.of(await asyncio.to_thread(_verdict, ledger, course, now))
+                if known is None:
+                    known = await asyncio.to_thread(_added_up, bare, course, now)
+                    self._known[key] = known
             if ledger.closed_at is not None:
                 self._evaluations.forget(ledger.attempt)
         # The split and the end may have changed without a new observation.
-        return RolloutLane(
-            ledger, tuple(served), known.report, known.judged, known.chart, known.points
-        )
+        return RolloutLane(ledger, tuple(served), known.report, judged, known.chart, known.points)
+
+
+def _verdict(
+    ledger: EvidenceLog, course: RampEvaluation | ShadowEvaluation, now: datetime
+) -> Verdict:
+    if ledger.breach is not None:
+        return ledger.breach.verdict
+    return course.judge(ledger.closed_at or now, now)
 
 
 def _added_up(
     bare: RolloutLane, course: RampEvaluation | ShadowEvaluation, now: datetime
 ) -> RolloutLane:
     ledger = bare.ledger
-    verdict = ledger.breach.verdict if ledger.breach else course.judge(ledger.closed_at or now, now)
+    verdict = _verdict(ledger, course, now)
     subject = ReportSubject(
         id=ledger.attempt,
         capability=ledger.capability,
