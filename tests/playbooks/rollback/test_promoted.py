@@ -11,7 +11,8 @@ from tests.playbooks.providing import CAPABILITY, Providers
 from tests.playbooks.rollback.test_playbook import fix
 
 
-@pytest.mark.parametrize("tried", ["shadow", pytest.param("ramp", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("tried", ["shadow", "ramp"])
 async def test_an_attempt_that_came_to_nothing_does_not_hide_the_promotion_before_it(
     providers: Providers, tried: str
 ) -> None:
