@@ -106,6 +106,9 @@ class SourceKind(StrEnum):
     RUN = "run"
 
 
+COMMENTS = frozenset({SourceKind.ISSUE_COMMENT, SourceKind.REVIEW_COMMENT, SourceKind.REVIEW})
+"""What people write at GitHub, known by the numbers that GitHub gives."""
+
 OURSELVES = Actor(kind=ActorKind.MACHINE, login="incident-playbooks")
 """Who asks where nobody did: this bot, because the evidence says so."""
 
@@ -135,6 +138,17 @@ class Source(Value):
     def key(self) -> str:
         """The Trigger's identity: the source object and the command's index in it."""
         return f"{self.kind}:{self.object_id}:{self.index}"
+
+    def is_after(self, other: Source) -> bool | None:
+        """Whether it was written later than another; None where GitHub's numbers do not tell.
+
+        Those of comments of a kind count up as they are written.
+        """
+        if self.kind is not other.kind or self.kind not in COMMENTS:
+            return None
+        if not (self.object_id.isdecimal() and other.object_id.isdecimal()):
+            return None
+        return (int(self.object_id), self.index) > (int(other.object_id), other.index)
 
 
 class PullRequestTarget(Value):
@@ -452,6 +466,14 @@ class Trigger(Value):
     def key(self) -> str:
         """Unique per request: a redelivery has the same key, a second comment another."""
         return f"{self.repository.id}:{self.source.key}"
+
+    def came_after(self, other: Trigger) -> bool:
+        """Whether this was asked for later than that, so that what that said does not mean it.
+
+        Deliveries overtake each other: where GitHub's numbers tell, when they came does not count.
+        """
+        told = self.source.is_after(other.source)
+        return self.received_at > other.received_at if told is None else told
 
     @property
     def is_automatic(self) -> bool:

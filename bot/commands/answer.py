@@ -30,6 +30,7 @@ from bot.records.database import reading
 from bot.safety.admission import AdmissionFacts
 from bot.slash_commands import COMMANDS
 from bot.triggers import (
+    COMMENTS,
     ActorKind,
     ApproveRequest,
     CorrectionRequest,
@@ -40,9 +41,6 @@ from bot.triggers import (
     Trigger,
     Value,
 )
-
-COMMENTS = frozenset({SourceKind.ISSUE_COMMENT, SourceKind.REVIEW_COMMENT, SourceKind.REVIEW})
-
 
 _SLACK = timedelta(minutes=1)
 """How far GitHub's clock and ours may be apart."""

@@ -409,7 +409,5 @@ async def _relabel(client: RepositoryClient, found: Sequence[Incident], label: s
 def _begun_before(trigger: Trigger, found: Sequence[StoredRun]) -> tuple[StoredRun, ...]:
     """Those of these Runs that were asked for before this was said: it is about no others."""
     return tuple(
-        run
-        for run in found
-        if Trigger.model_validate(run.trigger).received_at <= trigger.received_at
+        run for run in found if not Trigger.model_validate(run.trigger).came_after(trigger)
     )

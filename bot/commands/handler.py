@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.commands import existing_run, replies
-from bot.commands.answer import COMMENTS, Tone, TriggerAnswer, Writing, tone_of
+from bot.commands.answer import Tone, TriggerAnswer, Writing, tone_of
 from bot.commands.approve import ApproveCommands
 from bot.commands.approve_config import ConfigApprovals
 from bot.commands.close_issue import IssueClosings
@@ -34,6 +34,7 @@ from bot.safety.admission_facts import AdmissionReader
 from bot.safety.budgets import draw
 from bot.slash_commands import COMMANDS, PLAYBOOKS, help_text
 from bot.triggers import (
+    COMMENTS,
     ActorKind,
     ApproveRequest,
     CloseRequest,

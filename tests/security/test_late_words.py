@@ -11,7 +11,16 @@ import pytest
 from bot.command_arguments import CommentPlace
 from bot.intake.event_payloads import CommentPosted
 from bot.intake.event_triggers import triggers
-from bot.triggers import LATE, Repository, SourceKind
+from bot.triggers import (
+    LATE,
+    Actor,
+    ActorKind,
+    CancelRequest,
+    Repository,
+    Source,
+    SourceKind,
+    Trigger,
+)
 from fakegithub.deliveries.deliveries import FakeDelivery
 from fakegithub.deliveries.delivery_faults import Lose
 from fakegithub.server import DemoGitHub
@@ -29,7 +38,13 @@ async def is_served(shop: Shop) -> bool:
 
 
 async def said_long_ago(
-    github: DemoGitHub, shop: Shop, number: int, words: str, meanwhile: Meanwhile
+    github: DemoGitHub,
+    shop: Shop,
+    number: int,
+    words: str,
+    meanwhile: Meanwhile,
+    *,
+    ago: timedelta = LONG_AGO,
 ) -> Answer:
     """Alice's comment is delivered when something else has happened: ten times `LATE` later."""
     # Once a minute the bot reads what it missed: not in between.
@@ -46,7 +61,7 @@ async def said_long_ago(
     delivery: FakeDelivery = await shop.eventually(failed)
     # At once: the bot may ask for it by itself before the rest is done.
     said = datetime.fromisoformat(comment["created_at"])
-    at = (said - LONG_AGO).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    at = (said - ago).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
     delivery.payload = delivery.payload.replace(comment["created_at"].encode(), at)
     await meanwhile()
     github.deliveries.redeliver(delivery)
@@ -66,8 +81,9 @@ async def test_a_pause_that_came_later_is_not_lifted(github: DemoGitHub, shop: S
     assert await (await shop.says(number, "/unpause because we looked")).reaction() == "+1"
 
 
+@pytest.mark.parametrize("ago", [LONG_AGO, timedelta()], ids=["long after", "seconds after"])
 async def test_a_revert_that_was_asked_for_later_is_not_cancelled(
-    github: DemoGitHub, shop: Shop
+    ago: timedelta, github: DemoGitHub, shop: Shop
 ) -> None:
     shop.verdicts.clear()
     number = await shop.broken()
@@ -76,7 +92,7 @@ async def test_a_revert_that_was_asked_for_later_is_not_cancelled(
         await shop.says(number, "/revert because totals are zero")
         await shop.hotfix()
 
-    answer = await said_long_ago(github, shop, number, "/cancel", reverting)
+    answer = await said_long_ago(github, shop, number, "/cancel", reverting, ago=ago)
     assert await answer.reaction() == "confused"
     assert (await shop.hotfix())["state"] == "open"
     assert await (await shop.says(number, "/cancel")).reaction() == "+1"
@@ -111,6 +127,39 @@ async def test_what_nothing_contradicts_is_carried_out_however_late(
 
     await said_long_ago(github, shop, number, "/revert because totals are zero", nothing)
     assert await shop.merged_hotfix()
+
+
+FIRST = Source(kind=SourceKind.ISSUE_COMMENT, object_id="99")
+
+
+@pytest.mark.parametrize(
+    ("kind", "object_id", "index", "is_later"),
+    [
+        (SourceKind.ISSUE_COMMENT, "100", 0, True),
+        (SourceKind.ISSUE_COMMENT, "98", 9, False),
+        (SourceKind.ISSUE_COMMENT, "99", 1, True),
+        (SourceKind.ISSUE_COMMENT, "99", 0, False),
+        # Numbers of two kinds tell nothing of each other, nor does what is no comment.
+        (SourceKind.REVIEW_COMMENT, "98", 0, True),
+        (SourceKind.API, "key-98", 0, True),
+    ],
+)
+def test_of_two_comments_githubs_numbers_tell_which_was_written_later(
+    kind: SourceKind, object_id: str, index: int, *, is_later: bool
+) -> None:
+    first = asked(FIRST, NOON)
+    delivered_later = asked(Source(kind=kind, object_id=object_id, index=index), NOON + SECOND)
+    assert delivered_later.came_after(first) is is_later
+
+
+def asked(source: Source, received_at: datetime) -> Trigger:
+    return Trigger(
+        source=source,
+        repository=Repository(owner="acme", name="shop", id=7, installation_id=3),
+        actor=Actor(kind=ActorKind.PERSON, login="alice"),
+        received_at=received_at,
+        request=CancelRequest(),
+    )
 
 
 @pytest.mark.parametrize(
