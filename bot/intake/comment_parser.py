@@ -29,10 +29,13 @@ _QUOTE = re.compile(r" {0,3}>")
 _INDENTED = re.compile(r"(?: {4}| {0,3}\t)")
 _NEW_BLOCK = re.compile(r" {0,3}(?:[-+*]|[0-9]{1,9}[.)]|#{1,6})[ \t]")
 _FENCE = re.compile(r"( {0,3}(?:(?:[-+*]|[0-9]{1,9}[.)]) {1,4})?)(`{3,}|~{3,})(.*)", re.DOTALL)
+_FENCE_END_INDENT = 3
+"""Spaces that the end of a fence may stand further in than its beginning."""
 _COMMENT_BLOCK = re.compile(r" {0,3}<!--")
 _RAW_HTML = re.compile(r" {0,3}<(pre|script|style|textarea)(?:[\s>]|$)", re.IGNORECASE)
 _RAW_HTML_END = re.compile(r"</(?:pre|script|style|textarea)>", re.IGNORECASE)
 _INLINE = re.compile(r"`+|<!--|-->")
+_BACKSLASHES = re.compile(r"(?<!\\)\\++(?=[`<])")
 
 # Marks an editor for right-to-left scripts, or a paste, leaves before the first letter.
 _INVISIBLE = "\ufeff\u200b\u200e\u200f\u061c"
@@ -57,14 +60,17 @@ class TypedLine:
 
 @dataclass(frozen=True)
 class _Fence:
-    """An open code fence, and how far its lines are indented when it stands in a list item."""
+    """An open code fence, how far in it begins, and its lines where it stands in a list item."""
 
     mark: str
+    indent: int
     offset: int
 
     def closed_by(self, line: str) -> bool:
         """Tell whether this line is the closing fence: the same mark, as long, and alone."""
         bare = line.strip(" \t")
+        if line.startswith(" " * (self.indent + _FENCE_END_INDENT + 1)):
+            return False
         return len(bare) >= len(self.mark) and not bare.strip(self.mark[0])
 
     def left_by(self, line: str) -> bool:
@@ -126,7 +132,7 @@ def _opened_fence(line: str) -> _Fence | None:
     before, mark, info = found.groups()
     if mark[0] == "`" and "`" in info:
         return None
-    return _Fence(mark, len(before) if before.strip() else 0)
+    return _Fence(mark, len(before), len(before) if before.strip() else 0)
 
 
 def _opened_html(line: str) -> re.Pattern[str] | None:
@@ -159,12 +165,18 @@ def _outside_spans(paragraph: list[TypedLine]) -> Iterator[tuple[int, str]]:
 def _spans(text: str) -> Iterator[tuple[int, int, bool]]:
     """Yield start, end and whether it is a comment, of each code span and HTML comment."""
     marks = [(found.start(), found.group()) for found in _INLINE.finditer(text)]
+    escaped = {
+        found.end() for found in _BACKSLASHES.finditer(text) if (found.end() - found.start()) % 2
+    }
     where: defaultdict[str, deque[int]] = defaultdict(deque)
     for start, mark in marks:
         where[mark].append(start)
     reached = 0
-    for start, mark in marks:
-        if start < reached or mark == "-->":
+    for at, run in marks:
+        # What a backslash stands before begins nothing; but it ends what is open: within code a
+        # backslash is one.
+        start, mark = (at + 1, run[1:]) if at in escaped and run[0] == "`" else (at, run)
+        if start < reached or not mark or mark == "-->" or start in escaped:
             continue
         ending = "-->" if mark == "<!--" else mark
         ends = where[ending]

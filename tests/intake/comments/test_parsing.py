@@ -314,6 +314,27 @@ def test_whatever_is_quoted_never_runs(name: str, rest: str) -> None:
         assert parse(body, HERE) == []
 
 
+@pytest.mark.parametrize(
+    ("body", "runs"),
+    [
+        # The end of a fence stands at most three spaces further in than its beginning.
+        ("```\n    ```\n/cancel\n```", False),
+        ("   ```\n   ```\n/cancel", True),
+        ("1. x\n   ```\n     ```\n/cancel", True),
+        ("- ```\n  ```\n/cancel", True),
+        # What a backslash stands before begins no code and no comment, and yet it ends them.
+        ("\\` is a backtick\n/cancel\nand ` too", True),
+        ("\\` and `code\n/cancel\n`", False),
+        ("\\\\`code\n/cancel\n`", False),
+        ("\\`` is one and `\n/cancel\n`", True),
+        ("`code\\`\n/cancel\n`", True),
+        ("x \\<!-- \n/cancel\n-->", True),
+    ],
+)
+def test_where_code_ends_is_as_github_shows_it(body: str, *, runs: bool) -> None:
+    assert bool(parse(body, HERE)) is runs
+
+
 @settings(max_examples=50)
 @given(st.text(min_size=1, max_size=30))
 def test_what_a_mistake_repeats_cannot_leave_its_code_span(word: str) -> None:
@@ -345,6 +366,8 @@ SHAPES = {
     "line ends": "\r",
     "null bytes": "/\x00\n",
     "marks": "\u202e/",
+    "backslashes": "\\",
+    "escaped": "\\`",
     "lists": "- ",
     "numbers": "1. ",
 }
