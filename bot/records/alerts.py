@@ -4,7 +4,8 @@ What is known after any number of reports that cross each other depends on the r
 the order or number of their arrivals: the newest word about a condition counts, by its sender's own
 clock, and of two words of one moment the recovery. Words of one sender cross within seconds; what
 fires well after its recovery was heard fires again, whatever moment it names: Alertmanager lets an
-alert that timed out come back with the `startsAt` it had. Every function works inside the caller's
+alert that timed out come back with the `startsAt` it had. A moment far in the future gives way to a
+word of the present. Every function works inside the caller's
 transaction.
 """
 
@@ -30,6 +31,8 @@ WELL_AFTER = timedelta(minutes=1)
 """After a recovery was heard, by our clock. Until then a firing word may have been overtaken by it:
 senders that are replicated wait up to half a minute for each other, and repeat what timed out."""
 
+TOO_FAR_AHEAD = timedelta(minutes=30)
+"""A moment so far from now is a mistake, such as local time that is said to be UTC."""
 _LONGEST_KEY = 500
 """Characters of a sender's key that are kept to show; what tells keys apart is their hash."""
 
@@ -135,6 +138,9 @@ def supersedes(report: ConditionReport, known: Condition | None, now: datetime) 
     if known is None:
         return True
     if (report.at, not report.firing) > (known.at, not known.firing):
+        return True
+    if known.at - now > TOO_FAR_AHEAD and report.at <= now:
+        # Until that moment no word by a right clock would count.
         return True
     fires_again = report.firing and not known.firing
     return fires_again and (known.heard_at is None or now - known.heard_at >= WELL_AFTER)

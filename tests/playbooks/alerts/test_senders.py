@@ -253,6 +253,20 @@ async def test_what_the_sdk_writes_fires_recovers_and_fires_again(
     await _ended_and_begun_again(sender, first)
 
 
+async def test_what_fires_in_the_future_recovers_when_its_end_is_heard(
+    shop: Shop, sender: Sender
+) -> None:
+    said = _event(shop, 1, severity="critical")
+    told = to_structured_event(said)
+    ahead = told.body.replace(b"2026-05-01", b"2999-05-01")
+    assert ahead != told.body
+    assert (await _send(sender, HTTPMessage(told.headers, ahead)))[0] == 202
+    await sender.incident("active")
+    end = to_structured_event(_event(shop, 2, status="resolved"))
+    assert (await _send(sender, end))[0] == 202
+    await sender.incident("resolved")
+
+
 @pytest.mark.thorough
 async def test_one_bad_event_of_a_batch_costs_only_itself(shop: Shop, sender: Sender) -> None:
     good = _event(shop, 1)

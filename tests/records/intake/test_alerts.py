@@ -12,7 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.intake.alerts.cloudevents import CloudEvent, event_report
 from bot.records import alerts
-from bot.records.alerts import WELL_AFTER, Condition, ConditionReport, Said, supersedes
+from bot.records.alerts import (
+    TOO_FAR_AHEAD,
+    WELL_AFTER,
+    Condition,
+    ConditionReport,
+    Said,
+    supersedes,
+)
 from bot.triggers import Severity
 from tests.records.examples import NOON, REPOSITORY
 
@@ -76,6 +83,36 @@ def test_any_order_and_any_repeats_come_to_the_same(
 ) -> None:
     shuffled = data.draw(st.permutations(reports + data.draw(st.lists(st.sampled_from(reports)))))
     assert _known(shuffled) == _known(reports)
+
+
+_AHEAD = TOO_FAR_AHEAD // timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "counts"),
+    [
+        # Local time called UTC, and a year that a template got wrong.
+        ((_AHEAD + 30, True), (0, False), True),
+        ((5_000_000, True), (0, False), True),
+        ((5_000_000, False), (0, True), True),
+        # Of two words of one wrong clock the newer counts.
+        ((_AHEAD + 30, True), (_AHEAD + 29, False), False),
+        ((_AHEAD + 30, True), (_AHEAD + 31, False), True),
+        # Clocks may differ a little.
+        ((_AHEAD, True), (0, False), False),
+    ],
+)
+def test_a_moment_that_has_not_come_holds_no_later_word_back(
+    known: tuple[int, bool], told: tuple[int, bool], *, counts: bool
+) -> None:
+    before = Condition(
+        fingerprint="a",
+        at=NOON + timedelta(minutes=known[0]),
+        firing=known[1],
+        said=SAID,
+        heard_at=NOON,
+    )
+    assert supersedes(_report(told[0], firing=told[1]), before, NOON) is counts
 
 
 async def test_the_first_word_begins_an_episode_and_repeats_do_not(conn: AsyncConnection) -> None:
