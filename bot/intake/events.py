@@ -37,6 +37,7 @@ from bot.triggers import RUN_ID, Repository, SourceKind
 _LONGEST_CHECK = 255
 _ALL_COMMITS = 2048
 """So many a push names at most."""
+_FILES = ("added", "modified", "removed")
 _INSIDERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 
 
@@ -479,9 +480,8 @@ def _may_configure(payload: Payload, ref: str) -> bool:
     if len(commits) >= _ALL_COMMITS:
         return True
     for commit in commits:
-        named = [
-            path for kind in ("added", "modified", "removed") for path in commit.get(kind) or ()
-        ] if isinstance(commit, dict) else []  # fmt: skip
+        listed = [event_payloads.mapping({"commit": commit}, "commit").get(kind) for kind in _FILES]
+        named = [path for each in listed if isinstance(each, list) for path in each]
         if not named or CONFIG_PATH in named:
             return True
     return False

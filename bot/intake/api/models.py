@@ -222,5 +222,5 @@ class IncidentsQuery(_Query):
 class AuditQuery(_Query):
     """Which audit entries: `limit` of them that follow number `after`."""
 
-    after: int = Field(default=0, ge=0)
+    after: int = Field(default=0, ge=0, lt=2**63)
     limit: int = Field(default=100, ge=1, le=1000)

@@ -402,7 +402,7 @@ async def test_what_happened_elsewhere_cannot_be_read(client: Client, served: Se
     "path",
     [
         "/incidents?limit=0", "/incidents?limit=x", "/incidents?limit=999", "/audit?after=-1",
-        "/audit?page=2", "/incidents?repository=x",
+        "/audit?page=2", "/incidents?repository=x", "/audit?after=9223372036854775808",
     ],
 )  # fmt: skip
 async def test_a_query_that_cannot_be_read_is_refused(client: Client, path: str) -> None:

@@ -335,6 +335,14 @@ def test_no_payload_whatever_raises(event: str, payload: dict[str, Any]) -> None
     triggers(event, about() | payload)
 
 
+@pytest.mark.parametrize("kind", ["added", "modified", "removed"])
+@pytest.mark.parametrize("files", [None, 5, True, {"a": 1}, "a", [None, 5, ["a"]]])
+def test_the_files_of_a_push_may_be_anything(kind: str, files: Any) -> None:
+    commit = {"added": ["a.py"], "modified": [], "removed": []} | {kind: files}
+    push = {"ref": "refs/heads/main", "after": "a" * 40, "forced": False, "commits": [commit]}
+    assert all(isinstance(each, Hint) for each in mean("push", about() | push))
+
+
 @given(st.sampled_from(["comment", "issue", "sender", "repository", "installation"]), values)
 def test_no_part_of_a_comment_can_break_it(part: str, value: Any) -> None:
     for trigger in triggers("issue_comment", comment("/revert #1") | {part: value}):
