@@ -7,6 +7,7 @@ is allowed, so that a misspelt safety setting is never silently ignored.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from types import UnionType
@@ -41,6 +42,7 @@ from bot.triggers import Autonomy
 from bot.yaml_text import Document, UnreadableYaml, YamlFault, read_yaml
 
 CONFIG_PATH = ".github/playbooks.yml"
+_MISNAMED = re.compile(r"\.github/playbooks?\.ya?ml", re.IGNORECASE)
 LARGEST_CONFIG = 32 * 1024
 """Bytes; a larger file is refused unread."""
 TOO_LARGE = f"{CONFIG_PATH} is larger than {LARGEST_CONFIG // 1024} KiB."
@@ -48,6 +50,16 @@ MOST_FAULTS = 20
 """So many are said of one file; who mends those is told the next."""
 _LONGEST_REASON = 300
 """Characters of one fault's reason; validators may quote what they were given."""
+
+
+def is_misnamed(path: str) -> bool:
+    """Tell whether a file is surely meant as the configuration, and is not read."""
+    return path != CONFIG_PATH and _MISNAMED.fullmatch(path) is not None
+
+
+_A_LIST, _A_SECTION = "must be a list, such as [one, another]", "must hold keys with their values"
+_SHAPES = {"tuple_type": _A_LIST, "model_type": _A_SECTION, "dict_type": _A_SECTION}
+"""What pydantic says in the words of Python."""
 
 
 class InvalidConfig(Exception):
@@ -452,7 +464,9 @@ def _say(fault: Any, document: Document) -> str:
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return f"{where}: '{field}' is not known.{hint} Allowed here: {', '.join(allowed)}."
     quotes = " (put it in quotes)" if fault["type"] == "string_type" else ""
-    said = _short(fault["msg"].removeprefix("Value error, "), _LONGEST_REASON)
+    said = _SHAPES.get(fault["type"]) or _short(
+        fault["msg"].removeprefix("Value error, "), _LONGEST_REASON
+    )
     return f"{where}: '{field}': {said}{quotes}."
 
 

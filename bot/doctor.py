@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
 from bot.canary.counters import CounterFault
-from bot.config import CONFIG_PATH
+from bot.config import CONFIG_PATH, is_misnamed
 from bot.git.errors import GitTooOld
 from bot.git.process import require_git
 from bot.github.client import EVENTS, PERMISSIONS, GitHub, RepositoryClient
@@ -492,6 +492,11 @@ async def _faults(client: RepositoryClient, branch: str) -> AsyncIterator[tuple[
     if version.fault:
         remedy = f"Correct {CONFIG_PATH} and try it: `playbooks config check FILE`."
         yield f"its configuration is invalid: {version.fault.splitlines()[0]}", remedy
+    if not version.blob:
+        folder, _, _ = CONFIG_PATH.rpartition("/")
+        for name in await client.contents.names(folder, branch):
+            if is_misnamed(path := f"{folder}/{name}"):
+                yield f"{path} is not read: the name is another.", f"Rename it to {CONFIG_PATH}."
     for ours in _OURS:
         if names := await client.rules.keeping_us_out(ours, _HINDRANCES):
             what = f"the ruleset {', '.join(names)} keeps the App from {ours.partition('/')[0]}/**."

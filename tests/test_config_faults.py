@@ -56,6 +56,9 @@ FAULTS: list[tuple[str | bytes, str]] = [
     ("#" * (LARGEST_CONFIG + 1), "is larger than 32 KiB"),
     (b"\xff" * (LARGEST_CONFIG + 1), "is larger than 32 KiB"),
     ("checks: {smoke: [3.11]}", "'checks.smoke.0': Input should be a valid string (put it in"),
+    ("checks: {smoke: unit}", "'checks.smoke': must be a list, such as [one, another]."),
+    ("adr: docs", "'adr': must hold keys with their values."),
+    ("budgets: [a]", "'budgets': must hold keys with their values."),
     ("checks: {smoke: ['a', no]}", "'checks.smoke.1': Input should be a valid string (put it in"),
 ]
 

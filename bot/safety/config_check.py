@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot import markdown
-from bot.config import CONFIG_PATH, Config
+from bot.config import CONFIG_PATH, Config, is_misnamed
 from bot.config_versions import ConfigVersion
 from bot.github.calls.checks import Button, CheckReport
 from bot.github.calls.ensure import LOOKS, ONE_LOOK
@@ -161,26 +161,59 @@ async def _never_heard(client: RepositoryClient, head: str, config: Config) -> s
     return never_heard(unheard(named, seen))
 
 
-async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
-    """Tell whether a pull request touches the file.
+class ConfigFiles(NamedTuple):
+    """What a pull request does to the configuration.
+
+    Attributes:
+        is_changed: whether it touches the file.
+        misnamed: a file that it brings, is surely meant as the configuration, and is not read.
+    """
+
+    is_changed: bool
+    misnamed: str | None = None
+
+
+async def config_files(client: RepositoryClient, pull: PullRequest) -> ConfigFiles:
+    """Read what a pull request does to the configuration.
 
     Raises:
         GitHubError: its files could not be read.
     """
     made = client.git.made(pull.head.sha)
     if made is not None and made.is_all_of(pull):
-        return CONFIG_PATH in made.paths
-    listed = 0
+        return ConfigFiles(CONFIG_PATH in made.paths)
+    listed, misnamed = 0, None
     async for file in client.pulls.files(pull.number):
+        if is_misnamed(file.filename) and file.status != "removed":
+            misnamed = file.filename
         if CONFIG_PATH in (file.filename, file.previous_filename):
-            return True
+            return ConfigFiles(True, misnamed)
         listed += 1
     if listed < FILES_LISTED:
-        return False
+        return ConfigFiles(False, misnamed)
     # The file may be one of those that GitHub left out.
     proposed = await client.contents.read(CONFIG_PATH, pull.head.sha)
     present = await client.contents.read(CONFIG_PATH, pull.base.sha)
-    return (proposed and proposed.sha) != (present and present.sha)
+    return ConfigFiles((proposed and proposed.sha) != (present and present.sha), misnamed)
+
+
+async def changes_config(client: RepositoryClient, pull: PullRequest) -> bool:
+    """Tell whether a pull request touches the file.
+
+    Raises:
+        GitHubError: its files could not be read.
+    """
+    return (await config_files(client, pull)).is_changed
+
+
+def not_read(path: str) -> ConfigVerdict:
+    """Say that a file is no configuration, because of its name."""
+    return ConfigVerdict(
+        conclusion="neutral",
+        title="It is not read: its name is another",
+        summary=f"{markdown.code(path)} is not read, and changes nothing: the configuration is "
+        f"{markdown.code(CONFIG_PATH)}. If it is meant as that, rename it.",
+    )
 
 
 async def verdict_at(
@@ -332,14 +365,20 @@ class ConfigWatch:
             ):
                 return
         verdict = None
-        if await changes_config(client, pull):
+        files = await config_files(client, pull)
+        unread = None if files.misnamed is None else not_read(files.misnamed)
+        if files.is_changed:
             verdict = await verdict_at(
                 client,
                 sha,
                 counting_sections(counting),
                 approved=approved,
                 no_counters=self._no_counters(),
+                note=unread.summary if unread else "",
             )
+        elif unread:
+            verdict = unread
+        if verdict is not None:
             await report_verdict(client, sha, verdict, is_first=known.config_at is None)
         # Whoever may not even push a branch here is no reason to call a Founder.
         if verdict is not None and verdict.asks and not pull.is_from_fork:

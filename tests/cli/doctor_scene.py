@@ -306,6 +306,13 @@ async def invalid_configuration(scene: Scene) -> Mend:
     return lambda: scene.shop.alice.push("main", {".github/playbooks.yml": "{}\n"}, "Right")
 
 
+async def misnamed_configuration(scene: Scene) -> Mend:
+    wrong, right = ".github/playbooks.yaml", ".github/playbooks.yml"
+    text = "checks: {smoke: [smoke]}\n"
+    await scene.shop.alice.push("main", {wrong: text}, "Wrong")
+    return lambda: scene.shop.alice.push("main", {wrong: None, right: text}, "Right")
+
+
 async def no_rules(scene: Scene) -> Mend:
     await scene.shop.alice.push("main", {".github/playbooks.yml": "{}\n"}, "Nothing is named")
     scene.shop.repository.private, scene.shop.repository.plan = True, "free"

@@ -139,6 +139,9 @@ FAULTS: dict[str, Fault] = {
     "disk low": Fault(make.on_a_small_disk, "disk", "GiB free"),
     "migration pending": Fault(make.migration_pending, "database", "older release", remains=False),
     # --- repositories ---
+    "misnamed configuration": Fault(
+        make.misnamed_configuration, "shop", ".github/playbooks.yaml is not read"
+    ),
     "invalid configuration": Fault(make.invalid_configuration, "shop", "'chekcs' is not known"),
     "a check that never reports": Fault(make.silent_check, "shop", "e2e-old"),
     "hotfix branches closed": Fault(make.branches_closed("hotfix/**"), "shop",

@@ -52,6 +52,15 @@ async def test_an_ordinary_change_passes_and_other_pull_requests_hear_nothing(sh
     assert "playbooks config" not in await shop.alice.check_runs(other)
 
 
+@pytest.mark.parametrize("path", [".github/playbooks.yaml", ".github/Playbooks.yml"])
+async def test_a_file_that_is_not_read_for_its_name_is_told_apart(shop: Shop, path: str) -> None:
+    files: dict[str, str | None] = {path: "triggers: {autonomy: off}\n"}
+    await shop.bob.open_pull_request("Configure", files, branch="misnamed")
+    said = (await config_check(shop, await shop.bob.head("misnamed"), "neutral"))["output"]
+    assert f"`{path}` is not read" in said["summary"]
+    assert f"`{PATH}`" in said["summary"]
+
+
 async def test_a_check_that_no_commit_ever_had_is_said_with_the_nearest(shop: Shop) -> None:
     _, head = await proposed(shop, "typo", "checks: {smoke: [smokes], evals: [quality]}\n")
     said = (await config_check(shop, head, "neutral"))["output"]["summary"]
