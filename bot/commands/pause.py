@@ -13,7 +13,7 @@ from bot.commands.answer import Reply
 from bot.github.client import GitHub, RepositoryClient
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
-from bot.records import gate_reports, pauses
+from bot.records import answered, gate_reports, pauses
 from bot.records.database import reading
 from bot.records.gate_reports import GateReport
 from bot.records.lifecycle import StaleVersion
@@ -44,6 +44,8 @@ class _Asked(Value):
     held: tuple[Pause, ...]
     lifting: Lifting = Lifting()
     """Whether the asker may: whoever's work is held does not lift it."""
+    is_later: bool = False
+    """Whether the only pause that can be meant was set by a comment written after the wish."""
 
 
 class _Head(Value):
@@ -113,7 +115,7 @@ class PauseCommands:
         wanted = [p for p in asked.held if request.scope in (None, p.scope)]
         if len(wanted) != 1:
             return _which(trigger.actor, asked.held, request.scope)
-        if wanted[0].since > trigger.received_at:
+        if asked.is_later or wanted[0].since > trigger.received_at:
             return _paused_since(trigger.actor, wanted[0])
         if not asked.lifting.may:
             deed = f"`/unpause {wanted[0].scope} because …`"
@@ -176,9 +178,13 @@ class PauseCommands:
     async def _asked(self, trigger: Trigger, request: UnpauseRequest) -> _Asked:
         async with reading(self._records).connect() as conn:
             held = await pauses.all_in_force(conn, trigger.repository.id)
-        wanted = [p for p in held if request.scope in (None, p.scope)]
-        if len(wanted) != 1:
-            return _Asked(held=tuple(held))
+            wanted = [p for p in held if request.scope in (None, p.scope)]
+            if len(wanted) != 1:
+                return _Asked(held=tuple(held))
+            # The pause has the moment of the word that set it.
+            beside = await answered.received_at(conn, trigger.repository.id, wanted[0].since)
+        if any(isinstance(p.request, PauseRequest) and p.came_after(trigger) for p in beside):
+            return _Asked(held=tuple(held), is_later=True)
         client = self._github.repository(trigger.repository, playbook="unpause")
         lifting = await self._lifting(client, trigger, needed=_needed(wanted[0]))
         return _Asked(held=tuple(held), lifting=lifting)

@@ -177,3 +177,11 @@ async def advance_mark(conn: AsyncConnection, repository_id: int, until: datetim
         .where(readings.c.repository_id == repository_id, readings.c.read_until < until)
         .values(read_until=until)
     )
+
+
+async def received_at(conn: AsyncConnection, repository_id: int, moment: datetime) -> list[Trigger]:
+    """Give what was asked for in a repository at exactly this moment."""
+    query = sa.select(inbox.c.payload).where(
+        inbox.c.received_at == moment, inbox.c.key.startswith(f"{repository_id}:")
+    )
+    return [Trigger.model_validate(each) for each in (await conn.execute(query)).scalars()]

@@ -68,13 +68,17 @@ async def said_long_ago(
     return Answer(shop, number, comment["id"])
 
 
-async def test_a_pause_that_came_later_is_not_lifted(github: DemoGitHub, shop: Shop) -> None:
+@pytest.mark.parametrize("ago", [LONG_AGO, timedelta()], ids=["long after", "seconds after"])
+async def test_a_pause_that_came_later_is_not_lifted(
+    ago: timedelta, github: DemoGitHub, shop: Shop
+) -> None:
     number = await shop.broken()
 
     async def paused() -> None:
         assert await (await shop.says(number, "/pause because evals fell")).reaction() == "+1"
 
-    answer = await said_long_ago(github, shop, number, "/unpause because all is well", paused)
+    word = "/unpause because all is well"
+    answer = await said_long_ago(github, shop, number, word, paused, ago=ago)
     assert await answer.reaction() == "confused"
     [said] = await shop.told(number, "was paused after you wrote this", times=1)
     assert "`/unpause self-work because …`" in said
