@@ -31,11 +31,14 @@ from bot.logs import set_up_logs
 from bot.settings import (
     InvalidSettings,
     Settings,
+    data_folder,
     is_nothing_set,
     load_settings,
     load_setup_settings,
     misspelt,
+    text_of,
     value_of,
+    why_no_address,
 )
 from bot.tracing import set_up_tracing, stop_tracing
 from bot.triggers import Role
@@ -62,6 +65,8 @@ class CommandLine(click.Group):
         """Run a command; where what it says cannot be written, say so, without a traceback."""
         try:
             return super().main(*args, **kwargs)
+        except InvalidSettings as error:
+            _refuse(error)
         except OSError as error:
             if error.errno is None or not _was_said(error):
                 raise
@@ -318,7 +323,19 @@ def audit_restored(anchors: Path, public_key: Path, because: str) -> None:
         click.echo(f"repository {repository_id}: noted that {count} anchored entries are lost")
 
 
-@audit.command("verify")
+class _Verify(click.Command):
+    """What it is asked wrongly it could not check: 2 is its word for a chain that was altered."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; exit code 1 where they cannot be."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            error.exit_code = 1
+            raise
+
+
+@audit.command("verify", cls=_Verify)
 @_anchors
 @_public_key
 @click.option("--database", metavar="URL", help="Default: DATABASE_URL, else PLAYBOOKS_DATA's.")
@@ -329,15 +346,32 @@ def audit_verify(anchors: Path, public_key: Path, database: str | None) -> None:
     """
     from bot.records.audit.verify import audit_verify as verify
 
-    report = asyncio.run(verify(database or _database_url(), anchors, public_key))
+    try:
+        url = database or _database_url()
+    except InvalidSettings as error:
+        _fail(str(error))
+    report = asyncio.run(verify(url, anchors, public_key))
     click.echo("\n".join(report.lines()))
     sys.exit(report.code)
 
 
+def _address(_: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no address, before anybody waits for an answer from there."""
+    if value is not None and (why := why_no_address(value)):
+        raise click.BadParameter(f"{value} {why}", param=option)
+    return value
+
+
 @main.command()
 @click.option("-e", "--event", required=True, help="The event's name, such as issue_comment.")
-@click.option("-p", "--payload", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--url", help="Where the bot listens; default: PLAYBOOKS_URL, else host and port.")
+@click.option(
+    "-p", "--payload", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True
+)
+@click.option(
+    "--url",
+    callback=_address,
+    help="Where the bot listens; default: PLAYBOOKS_URL, else host and port.",
+)
 def receive(event: str, payload: Path, url: str | None) -> None:
     """Sign a payload file and deliver it to the bot that runs here.
 
@@ -354,10 +388,14 @@ def receive(event: str, payload: Path, url: str | None) -> None:
 @main.command()
 def redeliver() -> None:
     """Ask GitHub for the failed deliveries of the last 3 days, and have them sent again."""
+    from bot.github.errors import GitHubError
     from bot.listen import redeliver_failed
 
     settings = _settings()
-    sent = asyncio.run(redeliver_failed(settings))
+    try:
+        sent = asyncio.run(redeliver_failed(settings))
+    except GitHubError as refused:
+        _fail(f"Not every failed delivery is asked for again. {_without_promise(refused)}")
     for line in sent:
         click.echo(line)
     click.echo(f"{len(sent)} deliveries asked for again.")
@@ -398,21 +436,33 @@ def setup(github: str | None, url: str | None, prints: bool, propose: str | None
     except InvalidSettings as error:
         _refuse(error)
     except (SetupRefused, GitHubError) as refused:
-        _fail(str(refused))
+        _fail(_without_promise(refused))
 
 
 @main.command()
-@click.option("--relay", metavar="URL", help="A smee-compatible relay; default: GitHub is asked.")
-@click.option("--bot", "bot_url", help="Where the bot listens; default: PLAYBOOKS_PORT here.")
+@click.option(
+    "--relay", metavar="URL", callback=_address,
+    help="A smee-compatible relay; default: GitHub is asked.",
+)  # fmt: skip
+@click.option(
+    "--bot",
+    "bot_url",
+    callback=_address,
+    help="Where the bot listens; default: PLAYBOOKS_PORT here.",
+)
 @click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True, help="s.")
 def listen(relay: str | None, bot_url: str | None, every: float) -> None:
     """Take deliveries without a public address, and hand them to the bot that runs here."""
+    from bot.github.errors import GitHubError
     from bot.listen import listen as take
 
     settings = _settings()
     here = bot_url or f"http://127.0.0.1:{settings.playbooks_port}"
-    with suppress(KeyboardInterrupt):
-        asyncio.run(take(settings, relay=relay, bot=here, every=every, say=click.echo))
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(take(settings, relay=relay, bot=here, every=every, say=click.echo))
+    except GitHubError as refused:
+        _fail(str(refused))
 
 
 @main.command()
@@ -599,7 +649,7 @@ def _transferred(move: Callable[[str, Path, Path, Say, datetime], Awaitable[int]
     from bot.transfer import TransferRefused
 
     async def do() -> int:
-        data = Path(_variable("PLAYBOOKS_DATA") or "var")
+        data = data_folder()
         say = partial(click.echo, err=True)
         return await move(_database_url(), data, f, say, datetime.now(UTC))
 
@@ -621,17 +671,15 @@ def _said_by_database(error: Exception) -> str:
 def _database_url() -> str:
     from bot.records.database import url_from
 
-    folder = Path(value_of("PLAYBOOKS_DATA") or "var")
-    return _variable("DATABASE_URL") or url_from(folder)
+    try:
+        return _variable("DATABASE_URL") or url_from(data_folder())
+    except ValueError as fault:
+        raise InvalidSettings(f"PLAYBOOKS_DATA: {fault}") from fault
 
 
 def _variable(name: str) -> str | None:
     """A setting, for commands that need no other."""
-    path = value_of(f"{name}_PATH")
-    try:
-        return value_of(name) or (Path(path).read_text("utf-8").strip() if path else None)
-    except OSError as error:
-        _fail(f"{name}_PATH names a file that cannot be read: {error.strerror}.", code=2)
+    return value_of(name) or text_of(name)
 
 
 def _given_tokens() -> tuple[ApiToken, ...]:
@@ -724,6 +772,11 @@ def _settings() -> Settings:
         return load_settings()
     except InvalidSettings as error:
         _refuse(error)
+
+
+def _without_promise(refused: Exception) -> str:
+    """What GitHub said; whoever ends here tries nothing again."""
+    return str(refused).removesuffix(" It will be tried again.")
 
 
 def _refuse(error: InvalidSettings) -> NoReturn:

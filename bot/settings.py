@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -96,10 +97,65 @@ def value_of(name: str, environment: Mapping[str, str] = os.environ) -> str | No
     `docker run --env-file` keeps the quotes of a file of variables, and a secret of Kubernetes the
     line end that `base64` was given: both would be part of a password.
     """
-    value = environment.get(name, "").strip()
+    return _bare(environment.get(name, "")) or None
+
+
+def _bare(value: str) -> str:
+    value = value.strip()
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         value = value[1:-1].strip()
-    return value or None
+    return value
+
+
+def text_of(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """What the file says that `NAME_PATH` names; None where none is named.
+
+    Raises:
+        InvalidSettings: the file cannot be read, or says nothing: whoever names one means one.
+    """
+    path = value_of(f"{name}_PATH", environment)
+    if path is None:
+        return None
+    try:
+        # Editors of Windows put a mark at the beginning of a file.
+        text = _bare(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        fault = SettingFault(f"{name}_PATH", *_why_unreadable(Path(path), error))
+        raise InvalidSettings(fault) from error
+    if not text:
+        what, remedy = "names a file that is empty.", f"Fill it, or leave {name}_PATH out: {path}"
+        raise InvalidSettings(SettingFault(f"{name}_PATH", what, remedy))
+    return text
+
+
+def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """The data folder, for what needs no other setting.
+
+    Raises:
+        InvalidSettings: a file is to name it, and cannot be read.
+    """
+    given = value_of("PLAYBOOKS_DATA", environment) or text_of("PLAYBOOKS_DATA", environment)
+    return Path(given or "var")
+
+
+def why_no_address(value: str) -> str | None:
+    """Say why something is no address of a server, such as `https://HOST/path`; None: it is one.
+
+    Args:
+        value: what was given.
+    """
+    if not value.startswith(("http://", "https://")):
+        return "must begin with http:// or https://"
+    try:
+        parts = urlsplit(value)
+        is_one = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or not value.isprintable() or " " in value:
+        return "is no address: write https://HOST, with a port and a path where it has them"
+    if parts.query or parts.fragment:
+        return "must end with its host, port or path: nothing with ? or # behind it"
+    return None
 
 
 class ServerSettings(BaseSettings):
@@ -231,6 +287,17 @@ class Settings(ServerSettings):
     def _is_pem(cls, value: Any) -> Any:
         return pem_of(value) if isinstance(value, str) else value
 
+    @field_validator(
+        "github_client_id", "github_client_secret", "prometheus_token", "playbooks_replica",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _is_one_line(cls, value: Any) -> Any:
+        # It is sent as it is: a header takes no such character, and no server knows what has one.
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError("holds a line break or a character that cannot be seen")
+        return value
+
     @field_validator("playbooks_sandbox_readable")
     @classmethod
     def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -256,8 +323,8 @@ class Settings(ServerSettings):
             "otel_exporter_otlp_endpoint",
         ):
             value = getattr(self, name)
-            if value is not None and not value.startswith(("http://", "https://")):
-                raise ValueError(f"{name.upper()}: must begin with http:// or https://")
+            if value is not None and (why := why_no_address(value)):
+                raise ValueError(f"{name.upper()}: {why}")
         return self
 
     @property
@@ -323,15 +390,7 @@ class _FilesNamedInEnvironment(_Environment):
     """Reads `NAME_PATH` for every setting `NAME`."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        path = value_of(f"{field_name.upper()}_PATH")
-        if path is None:
-            return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidSettings(
-                SettingFault(f"{field_name.upper()}_PATH", *_why_unreadable(Path(path), error))
-            ) from error
+        return text_of(field_name.upper()), field_name, False
 
 
 class _KeptBySetup(_Environment):
@@ -340,7 +399,7 @@ class _KeptBySetup(_Environment):
     def __call__(self) -> dict[str, Any]:
         if value_of("GITHUB_APP_ID") or value_of("GITHUB_APP_ID_PATH"):
             return {}
-        file = Path(value_of("PLAYBOOKS_DATA") or "var") / CREDENTIALS
+        file = data_folder() / CREDENTIALS
         try:
             kept = json.loads(file.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -420,7 +479,11 @@ CREDENTIAL_NAMES = ("GITHUB_APP_ID", "GITHUB_PRIVATE_KEY", "GITHUB_WEBHOOK_SECRE
 
 def is_nothing_set(environment: Mapping[str, str]) -> bool:
     """Whether no App is named at all, by the environment or by what Setup kept."""
-    kept = Path(value_of("PLAYBOOKS_DATA", environment) or "var") / CREDENTIALS
+    try:
+        kept = data_folder(environment) / CREDENTIALS
+    except InvalidSettings:
+        # Whoever reads the settings says why.
+        return False
     named = any(
         value_of(f"{name}{end}", environment) for name in CREDENTIAL_NAMES for end in ("", "_PATH")
     )

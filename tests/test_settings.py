@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import pwd
 import socket
@@ -15,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from bot.settings import InvalidSettings, Settings, load_settings, misspelt
+from bot.settings import InvalidSettings, Settings, is_nothing_set, load_settings, misspelt
 from bot.wiring.readings import read_settings
 from fakegithub.access.credentials import new_key_pair
 
@@ -89,6 +90,37 @@ def test_a_wrong_value_names_the_variable_and_what_is_allowed(
 def test_an_address_must_be_one(environment: pytest.MonkeyPatch, name: str) -> None:
     environment.setenv(name, "github.example.com")
     assert f"{name}: must begin with http:// or https://" in _fault()
+
+
+ADDRESSES = (
+    "GITHUB_API_URL", "GITHUB_GRAPHQL_URL", "GITHUB_URL", "GITHUB_OIDC_ISSUER", "PLAYBOOKS_URL",
+    "PROMETHEUS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize(
+    "value",
+    ["https://", "http://[", "https://a b/", "https://host:99999", "https://host:0x",
+     "https://host/api/v3?x=1", "https://host/api/v3#f", "https://host/\u200bapi/v3"],
+)  # fmt: skip
+def test_an_address_that_leads_nowhere_is_refused_before_anybody_follows_it(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    assert f"{name}: " in _fault()
+
+
+@pytest.mark.parametrize("end", ["\nsecond", "\r", "\u200b", "\ufeff"])
+@pytest.mark.parametrize(
+    "name",
+    ["GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "PROMETHEUS_TOKEN", "PLAYBOOKS_REPLICA"],
+)
+def test_what_is_sent_as_it_is_holds_no_character_that_no_header_takes(
+    environment: pytest.MonkeyPatch, name: str, end: str
+) -> None:
+    environment.setenv(name, f"first{end}x")
+    assert f"{name}: holds a line break" in _fault()
 
 
 def test_several_secrets_while_rotating(environment: pytest.MonkeyPatch) -> None:
@@ -278,6 +310,54 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(
 ) -> None:
     environment.setenv("DATABASE_URL_PATH", str(tmp_path / "nothing-here"))
     assert "DATABASE_URL_PATH: names a file that cannot be read" in _fault()
+
+
+@pytest.mark.parametrize("name", [each.upper() for each in Settings.model_fields])
+@pytest.mark.parametrize("empty", [b"", b" \n", b'""\n', b"\xef\xbb\xbf\r\n"])
+def test_a_file_that_is_named_and_empty_is_a_fault_and_never_the_default(
+    environment: pytest.MonkeyPatch, tmp_path: Path, name: str, empty: bytes
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(empty)
+    environment.delenv(name, raising=False)
+    environment.setenv(f"{name}_PATH", str(file))
+    assert f"{name}_PATH: names a file that is empty." in _fault()
+
+
+def test_what_an_editor_leaves_in_a_file_is_no_part_of_the_value(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "address"
+    file.write_bytes(b'\xef\xbb\xbf"postgresql://user@host/name"\r\n')
+    environment.setenv("DATABASE_URL_PATH", str(file))
+    url = load_settings().database_url
+    assert url is not None
+    assert url.get_secret_value() == "postgresql://user@host/name"
+
+
+def test_what_setup_kept_is_found_where_a_file_names_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    kept = {"github_app_id": "9", "github_private_key": PEM, "github_webhook_secret": "hook"}
+    (tmp_path / "data" / "credentials.json").write_text(json.dumps(kept))
+    (tmp_path / "folder").write_text(f"{tmp_path / 'data'}\n")
+    monkeypatch.setenv("PLAYBOOKS_DATA_PATH", str(tmp_path / "folder"))
+    assert not is_nothing_set(os.environ)
+    assert load_settings().github_app_id == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PLAYBOOKS_DATA", "{}/\udcff"), ("PLAYBOOKS_SIGNING_KEY", "\udcff")]
+)
+def test_bytes_that_are_no_text_are_said_to_be(
+    environment: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
+) -> None:
+    environment.setenv("GITHUB_PRIVATE_KEY", PEM)
+    environment.setenv(name, value.format(tmp_path))
+    with pytest.raises(InvalidSettings, match=f"^{name}: [^\n]+$"):
+        read_settings(load_settings(), only_look=True)
 
 
 def test_secrets_are_never_shown(environment: pytest.MonkeyPatch) -> None:

@@ -46,8 +46,18 @@ def url_from(data_dir: Path) -> str:
 
 
 def sqlite_url(file: Path) -> str:
-    """The address of an SQLite file, whose name may hold what means something in an address."""
-    return sa.URL.create("sqlite", database=str(file.resolve())).render_as_string()
+    """The address of an SQLite file, whose name may hold what means something in an address.
+
+    Raises:
+        ValueError: the name holds bytes that are no UTF-8 text, which no address can hold.
+    """
+    where = str(file.resolve())
+    if not where.isascii():
+        try:
+            where.encode()
+        except UnicodeEncodeError:
+            raise ValueError("its path is not UTF-8 text") from None
+    return sa.URL.create("sqlite", database=where).render_as_string()
 
 
 def open_database(url: str) -> AsyncEngine:

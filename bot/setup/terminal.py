@@ -11,7 +11,7 @@ from bot.errors import Passing
 from bot.github.client import GitHub
 from bot.github.errors import GitHubError, in_words
 from bot.playbooks.checks.results import GATE_CHECK
-from bot.settings import InvalidSettings, ServerSettings, Settings
+from bot.settings import InvalidSettings, ServerSettings, Settings, why_no_address
 from bot.setup import proposal
 from bot.setup.registration import SetupRefused, addresses_of
 from bot.setup.site import SetupSite
@@ -132,9 +132,11 @@ def server_settings(
         url: the bot's public address.
 
     Raises:
-        InvalidSettings: that is no address of a GitHub.
+        InvalidSettings: that is no address of a GitHub, or none at all.
     """
     api_url = around.github_api_url
+    if url is not None and (why := why_no_address(url)):
+        raise InvalidSettings(f"PLAYBOOKS_URL: {why}")
     if github is not None:
         try:
             api_url = addresses_of(github).rest

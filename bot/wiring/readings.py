@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -40,12 +41,17 @@ from bot.wiring.database_faults import SUPPORTED, WRITTEN_SO
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 FOLDERS = ("mirrors", "trials")
+_OUR_FILES = re.compile(
+    r"(playbooks\.db|engine\.db)(-.+)?|\.?(credentials\.json|signing-key\.pem)(\..+)?"
+)
 
 
 def keep_folder_private(data: Path) -> None:
-    """Make the data folder and what lies in it readable by its owner alone: 0700 and 0600.
+    """Make the data folder and what is ours in it readable by its owner alone: 0700 and 0600.
 
     What an earlier version left more open is tightened. Deeper down the folders keep others out.
+    What is not ours stays as it is, and then so does the folder: who names their home, `/tmp` or
+    `/` by mistake is not to lose the use of it.
 
     Raises:
         OSError: the folder cannot be made.
@@ -54,12 +60,18 @@ def keep_folder_private(data: Path) -> None:
     for name in FOLDERS:
         (data / name).mkdir(mode=0o700, exist_ok=True)
     try:
-        data.chmod(0o700)
-        for each in data.iterdir():
-            if not each.is_symlink():
-                # SQLite may take its own files away at any moment.
-                with suppress(FileNotFoundError):
-                    each.chmod(0o700 if each.is_dir() else 0o600)
+        inside = [each for each in data.iterdir() if not each.is_symlink()]
+        ours = [each for each in inside if each.name in FOLDERS or _OUR_FILES.fullmatch(each.name)]
+        theirs = {each.name for each in inside} - {each.name for each in ours} - {"lost+found"}
+        if theirs:
+            few = sorted(theirs)[:3]
+            log.warning("the data folder has others' things in it: only ours are closed", such=few)
+        else:
+            data.chmod(0o700)
+        for each in ours:
+            # SQLite may take its own files away at any moment.
+            with suppress(FileNotFoundError):
+                each.chmod(0o700 if each.is_dir() else 0o600)
     except PermissionError as why:
         log.warning("the data folder is not ours to close to others", why=str(why))
 
@@ -89,44 +101,47 @@ def read_settings(settings: Settings, *, only_look: bool = False, **client: Any)
         InvalidSettings: names each variable that cannot be used, why, and what mends it.
     """
     data, given = settings.playbooks_data, settings.database_url
-    url = given.get_secret_value() if given else url_from(data)
     faults: list[SettingFault] = []
 
     def read(name: str, remedy: str, reader: Callable[[], T]) -> T | None:
-        try:
-            return reader()
-        except InvalidSettings as fault:
-            faults.extend(fault.faults)
-        except OSError as error:
-            faults.append(SettingFault(name, f"{error.strerror}: {error.filename}.", remedy))
-        except Exception as error:
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            words = said.removeprefix(name).removeprefix(":").strip().rstrip(".")
-            faults.append(SettingFault(name, f"{words}.", remedy))
-        return None
+        return _read(faults, name, remedy, reader)
 
-    wrong_key = "Put the whole file that the App's page gave you there, as it is or as base64."
-    key = read("GITHUB_PRIVATE_KEY", wrong_key, partial(_check_key, settings))
-    github = read("GITHUB_API_URL", "", lambda: github_of(settings, **client)) if key else None
-    if key is None:
-        read("GITHUB_API_URL", "", partial(_check_addresses, settings))
+    github = read("GITHUB_API_URL", "", lambda: github_of(settings, **client))
     senders = read("PLAYBOOKS_API_TOKENS", "docs/alerts says what to write.",
                    lambda: who_may_send(settings))  # fmt: skip
     notify = [each.get_secret_value() for each in settings.notify_urls]
     addresses = read("NOTIFY_URLS", "`playbooks notify test` tries it.",
                      lambda: read_addresses(notify))  # fmt: skip
-    records = read("DATABASE_URL", SUPPORTED, lambda: _open(url))
+    writable = "Name a folder that this user can write, or give it to them."
+    url = given.get_secret_value() if given else read("PLAYBOOKS_DATA", writable,
+                                                      lambda: url_from(data))  # fmt: skip
+    records = read("DATABASE_URL", SUPPORTED, lambda: _open(url)) if url else None
     mine = settings.playbooks_signing_key
-    pem = mine.get_secret_value().encode() if mine else None
+    pem = mine.get_secret_value().encode(errors="replace") if mine else None
     signing = read("PLAYBOOKS_SIGNING_KEY", "Make one: openssl genpkey -algorithm ed25519",
                    lambda: private_key(pem) if pem else None)  # fmt: skip
     read("PROMETHEUS_URL", "Write http://HOST:9090.", lambda: _check_url(settings.prometheus_url))
-    read("PLAYBOOKS_DATA", "Name a folder that this user can write, or give it to them.",
-         lambda: _could_be_made(data) if only_look else keep_folder_private(data))  # fmt: skip
-    if faults or not (github and senders and addresses is not None and records):
+    if url:
+        read("PLAYBOOKS_DATA", writable,
+             lambda: _could_be_made(data) if only_look else keep_folder_private(data))  # fmt: skip
+    if faults or not (github and senders and addresses is not None and records and url):
         raise InvalidSettings(*faults)
     tokens, mappings = senders
     return Readings(github, tokens, mappings, addresses, url, records, signing)
+
+
+def _read(faults: list[SettingFault], name: str, remedy: str, reader: Callable[[], T]) -> T | None:
+    try:
+        return reader()
+    except InvalidSettings as fault:
+        faults.extend(fault.faults)
+    except OSError as error:
+        faults.append(SettingFault(name, f"{error.strerror}: {error.filename}.", remedy))
+    except Exception as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        words = said.removeprefix(name).removeprefix(":").strip().rstrip(".")
+        faults.append(SettingFault(name, f"{words}.", remedy))
+    return None
 
 
 async def faults_beside_the_app() -> tuple[SettingFault, ...]:
@@ -152,7 +167,17 @@ async def faults_beside_the_app() -> tuple[SettingFault, ...]:
 
 
 def github_of(settings: Settings, **client: Any) -> GitHub:
-    """The client these settings describe."""
+    """The client these settings describe.
+
+    Raises:
+        InvalidSettings: the key or an address cannot be used; names each.
+    """
+    faults: list[SettingFault] = []
+    wrong_key = "Put the whole file that the App's page gave you there, as it is or as base64."
+    _read(faults, "GITHUB_PRIVATE_KEY", wrong_key, partial(_check_key, settings))
+    _read(faults, "GITHUB_API_URL", "", partial(_check_addresses, settings))
+    if faults:
+        raise InvalidSettings(*faults)
     return GitHub(
         app_id=settings.github_app_id,
         private_key=settings.github_private_key.get_secret_value(),

@@ -10,20 +10,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bot.cli import main
 from bot.github.client import EVENTS, PERMISSIONS
 from bot.records.audit import chain as audit
 from bot.records.audit.anchors import public_pem, sign
 from bot.records.audit.chain import AuditHead
 from bot.records.database import open_database
 from bot.records.schema import migrate
+from bot.wiring.readings import github_of
+from fakegithub.access.credentials import new_key_pair
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation
 
@@ -335,6 +340,65 @@ def test_without_standard_streams_it_does_its_work_and_no_file_takes_their_place
     )
     assert done.returncode == 0
     assert done.stderr == b""
+
+
+UNANSWERED = {
+    "GITHUB_APP_ID": "7",
+    "GITHUB_PRIVATE_KEY": new_key_pair()[0],
+    "GITHUB_WEBHOOK_SECRET": "hook",
+    "GITHUB_API_URL": "http://127.0.0.1:9/api/v3",
+}
+"""An App at a GitHub that is not there."""
+NO_GITHUB = {"GITHUB_API_URL": "https://github.example"}
+NO_KEY = {"GITHUB_PRIVATE_KEY": "no key"}
+NO_TEXT = {"PLAYBOOKS_DATA": "none/\udcff"}
+EMPTY = {"DATABASE_URL_PATH": "/dev/null"}
+TO_VERIFY = ["audit", "verify", "--anchors", ".", "--public-key", "README.md"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong", "code", "said"),
+    [
+        *(([name], wrong, 2, said)
+          for name in ("redeliver", "listen", "setup", "serve")
+          for wrong, said in [(NO_GITHUB, "GITHUB_API_URL: is https://github.example"),
+                              (NO_KEY, "GITHUB_PRIVATE_KEY: is not an RSA private key")]),
+        (["serve"], NO_TEXT, 2, "PLAYBOOKS_DATA: its path is not UTF-8 text"),
+        (["token", "list"], NO_TEXT, 2, "PLAYBOOKS_DATA: its path is not UTF-8 text"),
+        (["token", "list"], EMPTY, 2, "DATABASE_URL_PATH: names a file that is empty"),
+        (["redeliver"], {}, 1, "GitHub could not be reached"),
+        (["receive", "-e", "ping", "-p", "docs"], {}, 2, "is a directory"),
+        (["receive", "-e", "ping", "-p", "README.md", "--url", "x"], {}, 2, "must begin with http"),
+        (["listen", "--relay", "smee.io/x"], {}, 2, "must begin with http"),
+        (["listen", "--bot", "http://["], {}, 2, "is no address"),
+        (["setup", "--url", "bot.example"], {"GITHUB_APP_ID": "", "GITHUB_PRIVATE_KEY": "",
+                                             "GITHUB_WEBHOOK_SECRET": ""}, 2,
+         "PLAYBOOKS_URL: must begin with http"),
+        # 2 and 3 are its words for a chain that was altered or cut.
+        (TO_VERIFY, EMPTY, 1, "DATABASE_URL_PATH: names a file that is empty"),
+        (TO_VERIFY, NO_TEXT, 1, "PLAYBOOKS_DATA: its path is not UTF-8 text"),
+        (TO_VERIFY[:-1], {}, 1, "requires an argument"),
+        (TO_VERIFY[:4], {}, 1, "Missing option '--public-key'"),
+        ([*TO_VERIFY, "--databse", "x"], {}, 1, "No such option"),
+    ],
+)  # fmt: skip
+def test_what_a_command_cannot_use_is_said_in_words_with_its_exit_code(
+    arguments: list[str],
+    wrong: dict[str, str],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for name in os.environ:
+        if name.startswith(("GITHUB_", "PLAYBOOKS_", "DATABASE_")):
+            monkeypatch.delenv(name)
+    for name, value in (UNANSWERED | {"PLAYBOOKS_DATA": str(tmp_path)} | wrong).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("bot.listen.github_of", partial(github_of, patience_seconds=0.0))
+    done = CliRunner().invoke(main, arguments)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert (done.exit_code, said in done.output) == (code, True), done.output
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -53,6 +53,23 @@ def test_what_was_more_open_is_tightened_at_the_start(tmp_path: Path) -> None:
     assert {mode(each) for each in inside if each.is_file()} == {0o600}
 
 
+@pytest.mark.parametrize("mistaken", [0o1777, 0o755])
+def test_a_folder_with_others_things_in_it_stays_theirs_and_what_is_ours_is_closed(
+    tmp_path: Path, mistaken: int
+) -> None:
+    shared = tmp_path / "shared"
+    for name, open_to in {"program": 0o755, "notes.txt": 0o644, "playbooks.db": 0o644}.items():
+        shared.mkdir(exist_ok=True)
+        (shared / name).touch(open_to)
+    (shared / "folder").mkdir(mode=0o755)
+    shared.chmod(mistaken)
+    keep_folder_private(shared)
+    assert {each.name: mode(each) for each in (shared, *shared.iterdir())} == {
+        "shared": mistaken, "program": 0o755, "notes.txt": 0o644, "folder": 0o755,
+        "playbooks.db": 0o600, "mirrors": 0o700, "trials": 0o700,
+    }  # fmt: skip
+
+
 def test_a_bot_at_work_has_nothing_open_to_others(bot: Bot) -> None:
     data = bot.settings.playbooks_data
     inside = [data, *(each for each in data.iterdir() if not each.is_symlink())]
