@@ -69,7 +69,7 @@ from bot.records.branch_record import RecordStore
 from bot.records.database import reading
 from bot.records.github_answers import GitHubMemory
 from bot.records.private_files import keep_private
-from bot.records.replicas import living
+from bot.records.replicas import living, time_there
 from bot.records.schema import ForeignDatabase, migrate
 from bot.replicas import Heartbeat, HeartbeatRhythm, NameTaken
 from bot.retention import Retention
@@ -418,11 +418,12 @@ class Bot:
         file = settings.playbooks_data / FILE
         try:
             async with self.records.begin() as conn:
+                alive = await living(conn, await time_there(conn, self.clock()))
                 key = await settle_key(
                     conn,
                     given=given.get_secret_value() if given else None,
                     file=file,
-                    siblings=(await living(conn, self.clock())).keys() - {settings.replica},
+                    siblings=alive.keys() - {settings.replica},
                     at=self.clock(),
                 )
         except (SigningKeyRefused, ValueError) as refusal:

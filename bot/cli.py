@@ -331,8 +331,8 @@ class _Verify(click.Command):
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as error:
-            error.exit_code = 1
-            raise
+            error.show()
+            sys.exit(1)
 
 
 @audit.command("verify", cls=_Verify)

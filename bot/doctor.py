@@ -34,7 +34,7 @@ from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records.audit.keys import FILE, SigningKeyRefused, settle_key
 from bot.records.database import open_existing
 from bot.records.outages import in_public
-from bot.records.replicas import NameLock, living
+from bot.records.replicas import NameLock, living, time_there
 from bot.records.schema import pending
 from bot.safety.config_in_force import version_at
 from bot.settings import (
@@ -325,7 +325,8 @@ async def _stored(
     async with found.records.connect() as conn:
         # What serve does, and then not.
         try:
-            siblings = (await living(conn, now)).keys() - {settings.replica}
+            alive = await living(conn, await time_there(conn, now))
+            siblings = alive.keys() - {settings.replica}
             key = given.get_secret_value() if given else None
             file = settings.playbooks_data / FILE
             await settle_key(conn, given=key, file=file, siblings=siblings, at=now)

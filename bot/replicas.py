@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.metrics import TAKEOVERS
 from bot.records import replicas
@@ -85,7 +85,7 @@ class Heartbeat:
         if not await self._name.take():
             raise NameTaken(self._replica)
         async with self._records.begin() as conn:
-            await replicas.join(conn, self._replica, self._clock(), self._code)
+            await replicas.join(conn, self._replica, await self._now(conn), self._code)
         self._has_joined = True
         self._may_take_over()
         self._renewed = time.monotonic()
@@ -113,7 +113,8 @@ class Heartbeat:
     async def _tell_siblings(self) -> None:
         try:
             async with self._records.begin() as conn:
-                await replicas.leave(conn, self._replica, self._clock(), self._rhythm.dead_after)
+                now = await self._now(conn)
+                await replicas.leave(conn, self._replica, now, self._rhythm.dead_after)
         except Exception:
             log.exception("siblings were not told that this replica stops; they will notice")
 
@@ -122,13 +123,17 @@ class Heartbeat:
         if not self._may_take_over():
             return None
         async with self._records.connect() as conn:
-            return await replicas.living(conn, self._clock(), self._rhythm.dead_after)
+            return await replicas.living(conn, await self._now(conn), self._rhythm.dead_after)
 
     async def is_first(self) -> bool:
         """Whether this replica does what one of them shall do: the eldest that lives."""
         async with self._records.connect() as conn:
-            first = await replicas.eldest(conn, self._clock(), self._rhythm.dead_after)
+            now = await self._now(conn)
+            first = await replicas.eldest(conn, now, self._rhythm.dead_after)
         return first in (None, self._replica)
+
+    async def _now(self, conn: AsyncConnection) -> datetime:
+        return await replicas.time_there(conn, self._clock())
 
     def _may_take_over(self) -> bool:
         return self._lock is None or self._lock.take()
@@ -143,7 +148,7 @@ class Heartbeat:
                 # A database server that was started again has forgotten whose the name is.
                 is_ours = await self._name.take()
                 async with self._records.begin() as conn:
-                    now = self._clock()
+                    now = await self._now(conn)
                     ours = is_ours and await replicas.beat(conn, self._replica, now)
                     self._counted(
                         max(len(await replicas.living(conn, now, self._rhythm.dead_after)), 1)

@@ -39,7 +39,7 @@ from bot.records.audit.anchors import public_keys, read_anchors
 from bot.records.audit.verify import Altered, Truncated, verify
 from bot.records.database import open_database, with_driver
 from bot.records.private_files import keep_private
-from bot.records.replicas import living, takeover_lock
+from bot.records.replicas import living, takeover_lock, time_there
 from bot.records.schema import migrate
 from bot.records.tables import metadata
 from bot.records.tables.columns import Moment, from_rfc3339, rfc3339
@@ -174,7 +174,8 @@ async def _stopped(records: AsyncEngine, now: datetime) -> AsyncIterator[None]:
         raise TransferRefused("A server is running on this database: stop it, and try again.")
     try:
         async with records.connect() as conn:
-            alive = sorted(await living(conn, now)) if await _there_is(conn, replicas) else []
+            there_are = await _there_is(conn, replicas)
+            alive = sorted(await living(conn, await time_there(conn, now))) if there_are else []
         if alive:
             raise TransferRefused(
                 f"A server is running on this database ({', '.join(alive)}): stop every one, and "

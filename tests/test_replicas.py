@@ -16,6 +16,9 @@ from structlog.testing import capture_logs
 from bot.records.database import open_database, url_from
 from bot.records.schema import migrate
 from bot.replicas import Heartbeat, HeartbeatRhythm
+from tests.plugins.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
 
 QUICK = HeartbeatRhythm(beat_every=timedelta(seconds=0.2), give_up_after=timedelta(seconds=0.5))
 LATER = timedelta(hours=1)
@@ -101,6 +104,23 @@ async def test_a_second_bot_on_sqlite_gives_up_in_time_since_the_first_may_take_
             async with asyncio.timeout(30):
                 await second.gave_up.wait()
         assert not first.gave_up.is_set()
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(minutes=1), timedelta(minutes=-1)])
+async def test_a_machine_whose_clock_is_wrong_takes_nothing_over_and_loses_nothing(
+    postgres_url: str, wrong_by: timedelta
+) -> None:
+    await migrate(postgres_url)
+    engine = open_database(postgres_url)
+    right, wrong = Process(engine, "right"), Process(engine, "wrong")
+    async with alive(right), alive(wrong):
+        wrong.ahead = wrong_by
+        await asyncio.sleep(1.0)
+        assert (await wrong.heartbeat.living() or {}).keys() == {"right", "wrong"}
+    await engine.dispose()
+    assert [right.taken_over, wrong.taken_over] == [[], []]
+    assert not right.gave_up.is_set()
+    assert not wrong.gave_up.is_set()
 
 
 async def test_nobody_takes_over_from_a_bot_on_sqlite_that_hangs_but_lives(

@@ -125,6 +125,19 @@ DEAD_AFTER = timedelta(seconds=40)
 """Silence after which a sibling's Runs are taken over; well beyond `GIVE_UP_AFTER`."""
 
 
+async def time_there(conn: AsyncConnection, ours: datetime) -> datetime:
+    """The time that all replicas go by: their machines' clocks may be minutes apart.
+
+    Args:
+        conn: the caller's transaction.
+        ours: the time here, which is everybody's where the database is a file of this machine.
+    """
+    if conn.dialect.name == "sqlite":
+        return ours
+    found: datetime = (await conn.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+    return found
+
+
 async def join(conn: AsyncConnection, replica: str, now: datetime, code: str | None = None) -> None:
     """Begin a life of this replica; a claim on its former life ends.
 
