@@ -64,7 +64,14 @@ from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.run import Patience, Signal, SignalKind
 from bot.records import pauses, runs, sensitive_config
 from bot.records.audit.anchors import private_pem
-from bot.records.audit.keys import FILE, InstallationKey, SigningKeyRefused, keep_files, settle_key
+from bot.records.audit.keys import (
+    FILE,
+    InstallationKey,
+    KeyFileDamaged,
+    SigningKeyRefused,
+    keep_files,
+    settle_key,
+)
 from bot.records.branch_record import RecordStore
 from bot.records.database import reading
 from bot.records.github_answers import GitHubMemory
@@ -427,7 +434,9 @@ class Bot:
                     at=self.clock(),
                 )
         except (SigningKeyRefused, ValueError) as refusal:
-            fault = SettingFault("PLAYBOOKS_SIGNING_KEY", str(refusal))
+            is_file = isinstance(refusal, KeyFileDamaged)
+            name = "PLAYBOOKS_DATA" if is_file else "PLAYBOOKS_SIGNING_KEY"
+            fault = SettingFault(name, str(refusal))
             raise InvalidSettings(fault) from refusal
         await asyncio.to_thread(keep_files, file, key, is_given=given is not None)
         keep_secret([private_pem(key).decode()])

@@ -22,6 +22,7 @@ from yarl import URL
 
 from bot.canary.counters import CounterFault
 from bot.config import CONFIG_PATH, is_misnamed
+from bot.engine.storage import ENGINE_FILE
 from bot.git.errors import GitTooOld
 from bot.git.process import require_git
 from bot.github.client import EVENTS, PERMISSIONS, GitHub, RepositoryClient
@@ -31,8 +32,8 @@ from bot.github.releases import RULESETS
 from bot.github.transport.http import new_session
 from bot.playbooks.checks.results import GATE_CHECK, HOTFIX_CHECK
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
-from bot.records.audit.keys import FILE, SigningKeyRefused, settle_key
-from bot.records.database import open_existing
+from bot.records.audit.keys import FILE, KeyFileDamaged, SigningKeyRefused, settle_key
+from bot.records.database import open_existing, sqlite_url
 from bot.records.outages import in_public
 from bot.records.replicas import NameLock, living, time_there
 from bot.records.schema import pending
@@ -292,13 +293,34 @@ async def _database(settings: Settings, found: Readings, running: bool) -> list[
     except ValueError:
         return [_good("database", "it is made at the first start")]
     try:
-        return await _stored(settings, found, records, running)
+        findings = await _stored(settings, found, records, running)
+        is_file = records.dialect.name == "sqlite"
+        return findings + (await _engine_file(settings) if is_file else [])
     except Exception as error:  # whatever the driver raises is what the person must see
         if fault := database_fault(error, is_given=settings.database_url is not None):
             return [_of(fault)]
         return [_bad("database", said_by_driver(error), LOOK_THERE)]
     finally:
         await _to_its_end(records.dispose())
+
+
+async def _engine_file(settings: Settings) -> list[DoctorFinding]:
+    """What is wrong with the file of Runs; one that is not there yet is made at the start."""
+    try:
+        engine = open_existing(sqlite_url(settings.playbooks_data / ENGINE_FILE))
+    except ValueError:
+        return []
+    try:
+        async with engine.connect() as conn:
+            for table in await conn.run_sync(lambda plain: sa.inspect(plain).get_table_names()):
+                await conn.execute(sa.select(sa.literal(1)).select_from(sa.table(table)).limit(1))
+    except sa.exc.DBAPIError as error:
+        if fault := database_fault(error, is_given=False):
+            return [_bad(fault.name, f"{ENGINE_FILE}: {fault.what}", fault.remedy)]
+        return [_bad("PLAYBOOKS_DATA", f"{ENGINE_FILE}: {said_by_driver(error)}.", LOOK_THERE)]
+    finally:
+        await _to_its_end(engine.dispose())
+    return []
 
 
 async def _stored(
@@ -330,6 +352,8 @@ async def _stored(
             key = given.get_secret_value() if given else None
             file = settings.playbooks_data / FILE
             await settle_key(conn, given=key, file=file, siblings=siblings, at=now)
+        except KeyFileDamaged as damaged:
+            findings.append(_bad("PLAYBOOKS_DATA", str(damaged), "Then start the bot."))
         except SigningKeyRefused as refused:
             remedy = "Set it to the same key in every replica."
             findings.append(_bad("PLAYBOOKS_SIGNING_KEY", str(refused), remedy))

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
+from bot.engine.storage import ENGINE_FILE
 from bot.github.client import GitHub
 from bot.github.errors import BadCredentials, NotFound, Unreadable
 from bot.github.models import App
@@ -34,6 +35,7 @@ from bot.intake.alerts.mappings import AlertMapping, who_may_send
 from bot.intake.http.auth import ApiToken
 from bot.notify import Address, read_addresses
 from bot.records.audit.anchors import private_key
+from bot.records.audit.keys import FILE as KEY_FILE
 from bot.records.database import open_database, url_from
 from bot.settings import CREDENTIALS, InvalidSettings, SettingFault, Settings, load_settings
 from bot.wiring.database_faults import SUPPORTED, WRITTEN_SO
@@ -41,6 +43,7 @@ from bot.wiring.database_faults import SUPPORTED, WRITTEN_SO
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 FOLDERS = ("mirrors", "trials")
+FILES = ("playbooks.db", ENGINE_FILE, KEY_FILE)
 _OUR_FILES = re.compile(
     r"(playbooks\.db|engine\.db)(-.+)?|\.?(credentials\.json|signing-key\.pem)(\..+)?"
 )
@@ -57,6 +60,7 @@ def keep_folder_private(data: Path) -> None:
         OSError: the folder cannot be made.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _is_what_it_should_be(data)
     for name in FOLDERS:
         (data / name).mkdir(mode=0o700, exist_ok=True)
     try:
@@ -210,6 +214,17 @@ def _could_be_made(data: Path) -> None:
         is_read_only = bool(os.statvfs(there).f_flag & os.ST_RDONLY)
         why = errno.EROFS if is_read_only else errno.EACCES
         raise OSError(why, os.strerror(why), str(there))
+    _is_what_it_should_be(data)
+
+
+def _is_what_it_should_be(data: Path) -> None:
+    """See that no file has the place of a folder of ours, and no folder that of a file."""
+    for name in FOLDERS:
+        if (data / name).exists() and not (data / name).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(data / name))
+    for name in FILES:
+        if (data / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(data / name))
 
 
 def _check_url(url: str | None) -> None:

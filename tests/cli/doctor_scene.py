@@ -294,6 +294,39 @@ def no_database(scene: Scene) -> Mend:
     return scene.set("DATABASE_URL", f"sqlite:///{file}")
 
 
+def in_the_data(name: str, content: bytes | None) -> Callable[[Scene], Mend]:
+    """A file of the data folder that is damaged; None: a folder in its place."""
+
+    def damage(scene: Scene) -> Mend:
+        there = scene.data / name
+        scene.data.mkdir(exist_ok=True)
+        if content is None:
+            there.mkdir()
+            return there.rmdir
+        there.write_bytes(content)
+        return there.unlink
+
+    return damage
+
+
+async def key_damaged(scene: Scene) -> Mend:
+    """The copy of the signing key in the data folder."""
+    with Served(scene) as served:
+        await served.is_ready()
+    (scene.data / "signing-key.pem").write_bytes(b"")
+    return (scene.data / "signing-key.pem").unlink
+
+
+async def engine_damaged(scene: Scene) -> Mend:
+    """The file of Runs, cut as by a disk that was full."""
+    with Served(scene) as served:
+        await served.is_ready()
+    file = scene.data / "engine.db"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:8192])
+    return lambda: file.write_bytes(whole)
+
+
 def on_a_disk_without_writing(scene: Scene) -> Mend:
     scene.data.mkdir()
     shown = 'mount -t tmpfs -o ro none "$PLAYBOOKS_DATA" && exec "$@"'

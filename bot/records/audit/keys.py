@@ -38,6 +38,10 @@ class SigningKeyRefused(Exception):
     """This replica would sign with another key than its siblings; the message says what to do."""
 
 
+class KeyFileDamaged(SigningKeyRefused):
+    """The data folder has a file that should be a key and is none; the message says what to do."""
+
+
 class InstallationKey(Ed25519PrivateKey):
     """The installation's key, which is known once the database was asked.
 
@@ -104,8 +108,8 @@ async def settle_key(
         make: makes a key.
 
     Raises:
-        SigningKeyRefused: its siblings sign with another key.
-        ValueError: what was given or kept is no Ed25519 private key.
+        SigningKeyRefused: its siblings sign with another key, or the file that was kept is no key.
+        ValueError: what was given is no Ed25519 private key.
     """
     ours = private_key(given.encode()) if given else _kept(file)
     first = ours or make()
@@ -166,7 +170,13 @@ def keep_files(file: Path, key: Ed25519PrivateKey, *, is_given: bool) -> None:
 
 
 def _kept(file: Path) -> Ed25519PrivateKey | None:
-    return private_key(file.read_bytes()) if file.exists() else None
+    try:
+        return private_key(file.read_bytes()) if file.exists() else None
+    except (ValueError, OSError) as error:
+        raise KeyFileDamaged(
+            f"{file} cannot be read as a key: {error}. Put it back from a backup, or take it away: "
+            "then the key in the database counts, and where there is none another is made."
+        ) from error
 
 
 def _columns(key: Ed25519PrivateKey, *, is_given: bool) -> dict[str, str | None]:
