@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import logging
 import sys
 import threading
@@ -71,10 +72,10 @@ def set_up_logs(level: str, log_format: str) -> None:
         level: debug, info, warning or error.
         log_format: console or json.
     """
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer(serializer=_only_json)]
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else [_for_terminals, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
         processors=[
@@ -86,7 +87,7 @@ def set_up_logs(level: str, log_format: str) -> None:
             redact_event,
             # No secret, and another in each line: it would push words out of what `redact` keeps.
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         # A line in one write: lines of several threads are not mixed, and each is one system call.
@@ -103,6 +104,42 @@ def set_up_logs(level: str, log_format: str) -> None:
         of=repr(said.object),
         exc_info=said.exc_value,
     )
+
+
+def _only_json(line: Any, **how: Any) -> str:
+    """As JSON has it, which knows no infinity: such a number becomes a word."""
+    try:
+        return json.dumps(line, allow_nan=False, **how)
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(line, **how), parse_constant=str))
+
+
+class _Quoted:
+    """Is printed as Python writes the text: quoted, and whatever cannot be seen by its number."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)
+
+
+def _for_terminals(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Have no text that others wrote move the cursor, change colours, or begin a line."""
+    for name, value in event.items():
+        if not isinstance(value, str) or value.isprintable():
+            continue
+        if name == "event":
+            event[name] = repr(value)[1:-1]
+        elif name == "exception":
+            event[name] = "".join(
+                each if each in "\n\t" or each.isprintable() else repr(each)[1:-1] for each in value
+            )
+        else:
+            event[name] = _Quoted(value)
+    return event
 
 
 def _once(

@@ -95,6 +95,38 @@ def test_whoever_speaks_and_however_it_ends_json_is_only_json_and_without_secret
     assert not re.search(r"planted.{0,4}(secret|quoted|pass|20)", done.stderr)
 
 
+HOSTILE = """
+import logging, sys
+from bot.logs import set_up_logs
+set_up_logs("info", sys.argv[1])
+import structlog
+log = structlog.get_logger()
+log.info("ours", who="\\x1b[31mred\\x07", name="\\u202eback", of=["a\\nFAKE\\x1b["], two="a\\nFAKE")
+log.info("numbers", best=float("inf"), inside={"worst": [float("-inf"), float("nan")]})
+logging.getLogger("aiohttp.server").error("of %s", "theirs\\nFAKE\\x1b[2J")
+try:
+    raise ValueError("raised\\x1b[31m")
+except ValueError:
+    log.exception("failed")
+"""
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_text_that_others_wrote_commands_the_terminal_or_begins_a_line(log_format: str) -> None:
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", HOSTILE, log_format],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    lines = done.stderr.splitlines()
+    assert not [line for line in lines if not line.isprintable() or line.startswith("FAKE")]
+    for words in ("red", "back", "theirs", "raised"):
+        assert words in done.stderr
+    if log_format == "json":
+        said = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+        assert said[1]["best"] == "Infinity"
+        assert said[0]["who"] == "\x1b[31mred\x07"
+
+
 AWAY = """
 import sqlite3
 import structlog
