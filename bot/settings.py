@@ -148,7 +148,9 @@ def why_no_address(value: str) -> str | None:
         return "must begin with http:// or https://"
     try:
         parts = urlsplit(value)
-        is_one = parts.hostname is not None and parts.port != 0
+        is_one = parts.port != 0
+        if not parts.hostname:
+            return "names no host: write https://HOST, with a port and a path where it has them"
     except ValueError:
         is_one = False
     if not is_one or not value.isprintable() or " " in value:

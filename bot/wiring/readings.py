@@ -23,7 +23,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy.ext.asyncio import AsyncEngine
-from yarl import URL
 
 from bot.engine.storage import ENGINE_FILE
 from bot.github.client import GitHub
@@ -124,7 +123,6 @@ def read_settings(settings: Settings, *, only_look: bool = False, **client: Any)
     pem = mine.get_secret_value().encode(errors="replace") if mine else None
     signing = read("PLAYBOOKS_SIGNING_KEY", "Make one: openssl genpkey -algorithm ed25519",
                    lambda: private_key(pem) if pem else None)  # fmt: skip
-    read("PROMETHEUS_URL", "Write http://HOST:9090.", lambda: _check_url(settings.prometheus_url))
     if url:
         read("PLAYBOOKS_DATA", writable,
              lambda: _could_be_made(data) if only_look else keep_folder_private(data))  # fmt: skip
@@ -225,11 +223,6 @@ def _is_what_it_should_be(data: Path) -> None:
     for name in FILES:
         if (data / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(data / name))
-
-
-def _check_url(url: str | None) -> None:
-    if url is not None and not URL(url).host:
-        raise ValueError("it names no host")
 
 
 def _open(url: str) -> AsyncEngine:
