@@ -318,7 +318,6 @@ async def bring_home(
     *,
     rules: BranchRules,
     look_first: bool,
-    head: str | None = None,
 ) -> BroughtHome:
     """Put the final files on a branch: directly where its rules allow, else by a pull request.
 
@@ -329,7 +328,6 @@ async def bring_home(
         message: says what is recorded.
         rules: those of the branch; they name it, too.
         look_first: whether this step may have run before: then its pull request is looked for.
-        head: where the branch was a moment ago, where that is known.
 
     Raises:
         GitHubError: neither way was open, or others kept pushing (`Conflict`).
@@ -337,9 +335,8 @@ async def bring_home(
     if rules.allows_direct_commits:
         try:
             commit = await commit_edits(
-                github, rules.branch, _replacing(files), message + _SKIP_CI, start=rules.branch,
-                found=Found.at(rules.branch, head) if head else None,
-            )  # fmt: skip
+                github, rules.branch, _replacing(files), message + _SKIP_CI, start=rules.branch
+            )
             return BroughtHome(commit=commit)
         except (Forbidden, Unprocessable):
             # A rule we could not read forbids it: take the pull request instead.

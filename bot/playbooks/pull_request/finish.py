@@ -41,16 +41,19 @@ class _OnBase(Value):
 
     same_tree: bool
     tally: CheckTally
+    elsewhere: bool = False
+    """Whether it was merged into another branch, and the broken one is as it was."""
 
 
 class _Seen(Value):
     """Whether the base branch is good, and what says so.
 
     It is what was `verified`, or `recovered` later at the commit `head`, or it is `unread` since
-    GitHub does not show it; else it was red and is watched no longer.
+    GitHub does not show it, or what was merged went `elsewhere`; else it was red and is watched no
+    longer.
     """
 
-    how: Literal["verified", "recovered", "red", "cancelled", "given up", "unread"]
+    how: Literal["verified", "recovered", "red", "cancelled", "given up", "unread", "elsewhere"]
     unseen: tuple[str, ...] = ()
     tally: CheckTally
     head: str = ""
@@ -158,7 +161,7 @@ async def _publish(work: AnyIncident, result: Result, *, home: bool = False) -> 
     if home or result.merge is not None:
 
         async def bring_home(look_first: bool) -> BroughtHome:
-            return await _bring_home(work, files, message, result, look_first)
+            return await _bring_home(work, files, message, look_first)
 
         await attempt(
             run,
@@ -175,7 +178,9 @@ async def _publish(work: AnyIncident, result: Result, *, home: bool = False) -> 
 
 async def _merged(work: AnyProposal, followed: Followed, sha: str) -> Ending:
     name = work.case.proposal
-    work.case = work.case.model_copy(update={"merged": True})
+    # Where it goes is anybody's to change who may write here, up to the merge itself.
+    base = followed.base or work.case.base
+    work.case = work.case.model_copy(update={"merged": True, "base": base})
     work.happened(followed.at, f"{name} merged", f"{work.parts.web_url}/commit/{sha}")
     await work.recorder.move(
         f"{name}.merged",
@@ -198,6 +203,8 @@ async def _merged(work: AnyProposal, followed: Followed, sha: str) -> Ending:
             standing = messages.not_watched(sha, work.case, seen.tally)
         case "unread":
             standing = messages.unread(sha, work.case, seen.why)
+        case "elsewhere":
+            standing = messages.merged_elsewhere(sha, work.case, work.plan.base)
         case _:
             standing = messages.left_red(sha, work.case, seen.tally)
     state = RunState.SUCCEEDED if cured or seen.how == "unread" else RunState.FAILED
@@ -235,6 +242,7 @@ def _result(work: AnyProposal, followed: Followed, sha: str, seen: _Seen) -> Res
         "verified": f"{merged}{base} is what was verified.",
         "recovered": f"{merged}{base} is green since {seen.head[:12]}.",
         "unread": f"{merged}what became of {base} could not be read.",
+        "elsewhere": f"{merged}that is on {base}, and {work.plan.base} is as it was.",
     }.get(seen.how, f"{merged}{base} did not turn green.")
     cured = seen.how in ("verified", "recovered")
     return Result(
@@ -285,6 +293,11 @@ async def _confirm(work: AnyProposal, followed: Followed, sha: str) -> _Seen:
     run, verified = work.run, followed.hotfix.tree if followed.hotfix else ""
 
     async def look(_: bool) -> _OnBase:
+        broken = work.plan.base
+        # Another name may be the same branch's new one: then there is none of the old name.
+        if work.case.base != broken and await work.github.git.branch(broken) is not None:
+            nothing = CheckTally(verdict="nothing counts", rows=())
+            return _OnBase(same_tree=False, elsewhere=True, tally=nothing)
         commit = await work.github.git.commit(sha)
         if commit is not None and commit.tree == verified and _is_good(work, followed):
             return _OnBase(same_tree=True, tally=CheckTally(verdict="green", rows=()))
@@ -296,6 +309,8 @@ async def _confirm(work: AnyProposal, followed: Followed, sha: str) -> _Seen:
     while True:
         found = await run.step(Step.READ_BASE_AFTER_MERGE, _OnBase, look)
         now = await run.now()
+        if found.elsewhere:
+            return _Seen(how="elsewhere", tally=followed.tally or found.tally)
         said = confirmation(
             same_tree=found.same_tree,
             on_base=found.tally,
@@ -323,23 +338,12 @@ def _is_good(work: AnyProposal, followed: Followed) -> bool:
 
 
 async def _bring_home(
-    work: AnyIncident,
-    files: tuple[RecordFile, ...],
-    message: str,
-    result: Result,
-    look_first: bool,
+    work: AnyIncident, files: tuple[RecordFile, ...], message: str, look_first: bool
 ) -> BroughtHome:
     # Asked now: it may have another name than when the incident was opened.
     rules = await work.github.branch_rules(await work.github.default_branch())
-    merged = result.merge.sha if result.merge and rules.branch == work.case.base else None
     return await record_files.bring_home(
-        work.github,
-        work.parts.store,
-        files,
-        message,
-        rules=rules,
-        look_first=look_first,
-        head=merged,
+        work.github, work.parts.store, files, message, rules=rules, look_first=look_first
     )
 
 

@@ -287,6 +287,22 @@ def unread(sha: str, case: IncidentContext, why: str) -> StatusMessage:
     )
 
 
+def merged_elsewhere(sha: str, case: IncidentContext, broken: str) -> StatusMessage:
+    """Somebody gave it another base: it is merged there, and the broken branch is as it was."""
+    went = f"{proposal_linked(case)} was merged into {markdown.code(case.base)}"
+    return StatusMessage(
+        state="needs you",
+        headline=f"See to {markdown.code(broken)}, which is as it was: {went} "
+        f"({commit_linked(case, sha)}).",
+        details=(
+            "Somebody changed the base branch of that pull request. "
+            f"{case.how_to_start_over} Close this incident's issue once {markdown.code(broken)} "
+            "is green: that resolves it.",
+            f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
+        ),
+    )
+
+
 def unmerged(followed: Followed, case: IncidentContext, undone: Undone = _NOTHING) -> StatusMessage:
     """Ended without a merge; what could not be undone needs somebody's hands."""
     standing = _unmerged(followed, case)

@@ -262,7 +262,11 @@ async def look(
     pull = await github.pulls.get(number)
     if pull.is_merged and last and last.head == pull.head.sha and last.tally.verdict == "green":
         return last.model_copy(
-            update={"pull_request": "merged", "merge_sha": pull.merge_commit_sha}
+            update={
+                "pull_request": "merged",
+                "merge_sha": pull.merge_commit_sha,
+                "base_ref": pull.base.ref,
+            }
         )
     results = await github.checks.results(pull.head.sha)
     verdicts = tally(counting, results)

@@ -85,6 +85,8 @@ class Followed(Value):
     hotfix: Hotfix | None = None
     head: str = ""
     """The last commit of the pull request, whoever pushed it."""
+    base: str = ""
+    """The branch that it went to in the end, where it is known."""
     before: str = ""
     """The last commit of the base branch before the incident, where it is known."""
     sha: str | None = None
@@ -518,6 +520,7 @@ class _Following:
             tally=view.tally,
             hotfix=self.hotfix,
             head=view.head,
+            base=view.base_ref,
             before=self.watched.before,
             sha=sha,
             method=self.method,

@@ -232,3 +232,52 @@ async def test_another_apps_check_of_the_same_name_does_not_stand_for_the_pinned
     await shop.standing(broken, "I am waiting for `build`")
     await shop.ci.create_check_run(head, "build", "success")
     assert await answer.reaction() == "+1"
+
+
+@pytest.mark.parametrize("who", ["a person", pytest.param("the bot", marks=pytest.mark.thorough)])
+async def test_a_hotfix_that_was_given_another_base_brings_nothing_of_it_to_the_broken_branch(
+    shop: Shop, who: str
+) -> None:
+    shop.verdicts["smoke"] = "pending"
+    start = await shop.alice.head("main")
+    await shop.alice.set_status(start, "success", "smoke")
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    hotfix = await shop.hotfix()
+    await shop.bob.post("git/refs", ref="refs/heads/other", sha=await shop.bob.head("main"))
+    await shop.bob.push("other", {"secret.py": "x\n"}, "Nobody reviewed this")
+    await shop.bob.patch(f"pulls/{hotfix['number']}", base="other")
+    if who == "a person":
+        await shop.bob.merge(hotfix["number"])
+    else:
+        await shop.report("success", branch=hotfix["head"]["ref"])
+    last = await shop.final_word(broken)
+    assert last.startswith("@alice See to `main`, which is as it was: hotfix #"), last
+    assert "was merged into `other`" in last
+    assert await shop.alice.file("secret.py", "main") is None
+    assert await shop.alice.file("shop.py", "main") != GOOD
+    [incident] = await shop.incidents()
+    assert incident["state"] == "open"
+    shop.verdicts["smoke"] = "success"
+    assert await (await shop.says(broken, "/revert")).reaction() == "+1"
+    assert await shop.alice.file("shop.py", "main") == GOOD
+    assert await shop.alice.file("secret.py", "main") is None
+
+
+@pytest.mark.thorough
+async def test_a_branch_set_back_after_the_merge_stays_where_it_was_set_to(shop: Shop) -> None:
+    good = await shop.alice.head("main")
+    broken = await shop.broken()
+    # Green on its own, and red where it met what else was pushed.
+    shop.deploys["smoke"] = "failure"
+    await shop.says(broken, "/revert")
+    hotfix = await shop.merged_hotfix()
+    await shop.alice.push("main", {"other.py": "1\n"}, "Elsewhere")
+    await shop.alice.patch("git/refs/heads/main", sha=good, force=True)
+    await shop.looked_again()
+    await shop.says(broken, "/cancel")
+    await shop.final_word(broken)
+    merge = (await shop.alice.pull_request(hotfix["number"]))["merge_commit_sha"]
+    commits = await shop.alice.get("commits", sha="main")
+    assert merge not in [each["sha"] for each in commits]
