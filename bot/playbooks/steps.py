@@ -537,6 +537,7 @@ class Patch(StrEnum):
     NUMBERS_RIVALS = "numbers-rivals"
     NUMBERS_STOPPED = "numbers-stopped"
     NUMBERS_BALANCED = "numbers-balanced"
+    PASSING_CONFLICTS = "passing-conflicts"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -224,6 +224,7 @@ BESIDES: Mapping[str, str] = {
     "checks.rerun": NOTHING_READ,
     "workflows.cancel": NOTHING_READ,
     "git.delete_branch": NOTHING_READ,
+    "pulls.mark_ready": NOTHING_READ,
     "git.delete_hidden_ref": NOTHING_READ,
 }
 """Calls for which no answers are generated, and why."""

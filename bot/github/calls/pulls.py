@@ -244,7 +244,20 @@ class Pulls:
         """Close it without merging; closing a closed one changes nothing."""
         return await self.update(number, state="closed")
 
+    async def mark_ready(self, pull: PullRequest) -> None:
+        """End its being a draft; one that is none stays as it is.
 
+        Source: GraphQL API, `markPullRequestReadyForReview`.
+        """
+        await self._channel.graphql(
+            READY, {"id": pull.node_id}, name="markPullRequestReadyForReview", repeatable=True
+        )
+
+
+READY = """
+mutation($id: ID!) { markPullRequestReadyForReview(input: {pullRequestId: $id}) {
+  pullRequest { isDraft } } }
+"""
 QUEUE_FIELDS = "id state position enqueuedAt estimatedTimeToMerge headCommit { oid }"
 ENQUEUE = f"""
 mutation($id: ID!, $head: GitObjectID!) {{

@@ -136,6 +136,8 @@ class MergeTerms(Value):
     deadline: datetime
     conflict: bool = False
     """The revert could not be computed cleanly: a person resolves it."""
+    conflicts_pass: bool = True
+    """Whether the change is computed again where the base moves on; older Runs do not."""
     drafts: bool = True
     """Whether marking it ready can say that it is resolved; not every plan has drafts."""
     patient: bool = True
@@ -227,6 +229,9 @@ def next_move(view: PullRequestSnapshot, terms: MergeTerms, now: datetime) -> Mo
     if view.pull_request == "closed":
         return FinishProposal(merged=False)
     ours = view.head == terms.commit
+    if terms.conflict and terms.conflicts_pass and ours and view.base_head != terms.base:
+        # What was in the way may be gone, or somebody has undone it all by hand.
+        return Refit(base=view.base_head)
     # Of a conflict our own commit holds the markers: never merged, whatever the checks say.
     if terms.conflict and (ours or view.draft or view.conflicts):
         return AskPerson(why="conflict")

@@ -114,6 +114,12 @@ class ProposalPulls(IncidentPulls, ReportingPulls, Protocol):
 
     async def close(self, number: int) -> PullRequest: ...
 
+    async def mark_ready(self, pull: PullRequest) -> None: ...
+
+    async def update(
+        self, number: int, *, title: str | None = None, body: str | None = None
+    ) -> PullRequest: ...
+
 
 class ProposalGitHub(IncidentGitHub, CheckedCommitGitHub, ReportingGitHub, RerunGitHub, Protocol):
     """Publishes a change, watches its checks, merges it, or takes it back."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +16,14 @@ from typing import Any
 
 from bot import markdown
 from bot.git.revert import Clean, Empty, RevertConflict
-from bot.github.errors import BranchExists, Forbidden, Unprocessable, in_words, is_by_ruleset
+from bot.github.errors import (
+    BranchExists,
+    Forbidden,
+    NotFound,
+    Unprocessable,
+    in_words,
+    is_by_ruleset,
+)
 from bot.github.models import MergeMethod, PullRequest
 from bot.playbooks.incident.branches import flat, folder_of
 from bot.playbooks.incident.context import Refs
@@ -249,7 +257,8 @@ class Proposal:
             return await self._refit(hotfix, view, look_first)
 
         found = await self.run.step(self._steps.refit, _Refitted, compute)
-        self._conflict = found.conflict or self._conflict
+        lasts = None if self.run.patched(Patch.PASSING_CONFLICTS) else self._conflict
+        self._conflict = found.conflict or lasts
         if found.hotfix is not None:
             self._base = found.hotfix.base_head
             if found.hotfix.commit != hotfix.commit:
@@ -342,7 +351,19 @@ class Proposal:
         ):
             return _Refitted(hotfix=as_it_is)
         branch = self.work.case.branch
-        return _Refitted(hotfix=await self._publish(outcome, hotfix.commit, branch, look_first))
+        fitted = await self._publish(outcome, hotfix.commit, branch, look_first)
+        if self._conflict is not None and not self._terms.doubtful:
+            await self._no_longer_in_conflict()
+        return _Refitted(hotfix=fitted)
+
+    async def _no_longer_in_conflict(self) -> None:
+        """Take back what kept it from being merged; where GitHub refuses, a person can."""
+        pull = await self.github.pulls.get(self.work.case.pull_request or 0)
+        with suppress(Forbidden, NotFound, Unprocessable):
+            if pull.draft:
+                await self.github.pulls.mark_ready(pull)
+            if pull.title.startswith(ACTION_REQUIRED):
+                await self.github.pulls.update(pull.number, title=self._terms.title)
 
     async def _note(self, what: str, hotfix: Hotfix) -> None:
         case = self.work.case

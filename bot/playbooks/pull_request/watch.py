@@ -199,6 +199,7 @@ class _Following:
         self.asks_about_foreign = run.patched(Patch.FOREIGN_HEADS)
         self.one_yes = run.patched(Patch.ONE_YES)
         self.bound_to_base = run.patched(Patch.BOUND_TO_BASE)
+        self.conflicts_pass = run.patched(Patch.PASSING_CONFLICTS)
         self.counting = watched.counting
         self.reporting: Reporting | None = None
         self.knows_who_reports = not self.patient or self.counting.smoke_from != "passed before"
@@ -315,6 +316,7 @@ class _Following:
             asks_about_foreign=self.asks_about_foreign,
             deadline=self.deadline,
             conflict=self.conflict,
+            conflicts_pass=self.conflicts_pass,
             drafts=self.watched.drafts,
             merge_refused=self.refused,
             approved=self.approved,
@@ -432,14 +434,15 @@ class _Following:
         return 0
 
     async def _refit(self, view: PullRequestSnapshot, now: datetime) -> Followed | None:
-        before = self.hotfix
+        before, was_in_conflict = self.hotfix, self.conflict
         fitted = await self.owner.refit(before, view)
         if fitted.hotfix is None:
             return self._ended("cured elsewhere", now, view)
-        self.hotfix, self.conflict = fitted.hotfix, self.conflict or fitted.conflict
+        lasts = was_in_conflict and not self.conflicts_pass
+        self.hotfix, self.conflict = fitted.hotfix, fitted.conflict or lasts
         if self.hotfix.commit != before.commit:
             self.deadline = now + self.watched.checks_may_take
-        elif self.hotfix == before and not self.conflict:
+        elif self.hotfix == before and (was_in_conflict or not self.conflict):
             # GitHub has not taken notice of the base's new head yet.
             return await self._listen(self._a_while, view, None)
         return None

@@ -38,8 +38,8 @@ def schema() -> graphql.GraphQLSchema:
 
 @pytest.mark.parametrize(
     "query",
-    [pulls.ENQUEUE, pulls.ENTRY],
-    ids=["enqueue", "entry"],
+    [pulls.ENQUEUE, pulls.ENTRY, pulls.READY],
+    ids=["enqueue", "entry", "ready"],
 )
 def test_every_query_is_one_github_understands(schema: graphql.GraphQLSchema, query: str) -> None:
     assert graphql.validate(schema, graphql.parse(query)) == []

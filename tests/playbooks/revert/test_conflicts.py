@@ -184,3 +184,48 @@ async def test_a_hotfix_a_person_closes_ends_the_incident(shop: Shop) -> None:
     assert await answer.reaction() == "confused"
     report = await shop.report_of(hotfix, "playbooks/records")
     assert (report["status"], report["outcome"]) == ("declined", "failed")
+
+
+@pytest.mark.parametrize(
+    "drafts", [True, pytest.param(False, marks=pytest.mark.thorough)], ids=["drafts", "no drafts"]
+)
+async def test_a_conflict_that_goes_away_needs_nobodys_hands(shop: Shop, drafts: bool) -> None:
+    if not drafts:
+        shop.repository.private, shop.repository.plan = True, "pro"
+    broken = await _conflicting(shop)
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "Resolve 1 conflicting path on")
+    await shop.alice.push("main", {"shop.py": BAD}, "Take the remark back")
+    assert await answer.reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
+    hotfix = await shop.merged_hotfix()
+    assert not hotfix["draft"]
+    assert hotfix["title"].startswith("Revert #")
+    assert (await shop.report_of(hotfix))["outcome"] == "confirmed"
+
+
+async def test_a_conflict_that_somebody_settled_on_the_branch_itself_is_over(shop: Shop) -> None:
+    broken = await _conflicting(shop)
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "Resolve 1 conflicting path on")
+    await shop.alice.push("main", {"shop.py": GOOD}, "Sum them again")
+    assert "by someone else" in await shop.final_word(broken)
+    hotfix = await shop.hotfix()
+    assert hotfix["state"] == "closed"
+    [incident] = await shop.incidents()
+    assert incident["state"] == "closed"
+
+
+@pytest.mark.thorough
+async def test_a_conflict_that_lasts_is_asked_about_once_however_the_branch_moves(
+    shop: Shop,
+) -> None:
+    broken = await _conflicting(shop)
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "Resolve 1 conflicting path on")
+    hotfix = await shop.hotfix()
+    for number in range(2):
+        await shop.alice.push("main", {f"other{number}.py": "1\n"}, "Elsewhere")
+        await shop.looked_again()
+    await shop.asked(broken, times=1)
+    assert (await shop.hotfix())["head"]["sha"] == hotfix["head"]["sha"]
