@@ -210,6 +210,7 @@ class PullRequest(GitHubModel):
     merge_commit_sha: str | None = None
     mergeable: bool | None = None
     mergeable_state: str = "unknown"
+    rebaseable: bool | None = None
     head: BranchPoint
     base: BranchPoint
     user: Author

@@ -132,15 +132,10 @@ def make(
 def _rebase(
     repository: FakeRepository, record: FakePullRequest, onto: str, committer: Signature
 ) -> str:
-    git, head = repository.git, onto
-    for commit in git.commits(pull_shape.commit_shas(repository, record)):
-        if len(commit.parents) > 1:
-            continue
-        tree = git.cherry_pick_tree(commit.sha, head)
-        if tree is None:
-            raise RequestRefused(405, "This branch can't be rebased")
-        if tree != git.commit(head).tree:
-            head = git.write_commit(tree, [head], commit.message, commit.author, committer)
+    shas = pull_shape.commit_shas(repository, record)
+    head = requirements.rebased(repository.git, shas, onto, committer)
+    if head is None:
+        raise RequestRefused(405, "This branch can't be rebased")
     return head
 
 

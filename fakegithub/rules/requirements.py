@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from fakegithub.git.bare import BareRepository, Signature
 from fakegithub.rules import code_owners
 from fakegithub.world.model import (
     FakeApp,
@@ -287,12 +288,35 @@ def compute_mergeable(repository: FakeRepository, pull: FakePullRequest) -> bool
         git = repository.git
         tree = git.merge_trees(tip, pull.head_sha) if tip else None
         pull.mergeable, pull.mergeable_for = tree is not None, (pull.head_sha, tip)
-        pull.merge_commit_sha = None
+        pull.merge_commit_sha, pull.rebaseable = None, False
         if tree is not None:
-            author = git.commit(pull.head_sha).author
+            head = git.commit(pull.head_sha)
+            author, pull.rebaseable = head.author, True
+            if len(head.parents) > 1:
+                shas = git.rev_list("--reverse", "--topo-order", head.sha, f"^{tip}")
+                pull.rebaseable = rebased(git, shas, tip, author) is not None
             message = f"Merge {pull.head_sha} into {tip}"
             pull.merge_commit_sha = git.write_commit(tree, (tip, pull.head_sha), message, author)
     return pull.mergeable
+
+
+def rebased(git: BareRepository, shas: list[str], onto: str, committer: Signature) -> str | None:
+    """Replay commits, oldest first; None where that conflicts or differs from a merge of the last.
+
+    Source: "About pull request merges", when GitHub cannot rebase and merge automatically.
+    """
+    commits, head = git.commits(shas), onto
+    for commit in commits:
+        if len(commit.parents) > 1:
+            continue
+        tree = git.cherry_pick_tree(commit.sha, head)
+        if tree is None:
+            return None
+        if tree != git.commit(head).tree:
+            head = git.write_commit(tree, [head], commit.message, commit.author, committer)
+    if all(len(commit.parents) < 2 for commit in commits):
+        return head
+    return head if git.merge_trees(onto, shas[-1]) == git.commit(head).tree else None
 
 
 def mergeable_state(world: World, repository: FakeRepository, issue: FakeIssue) -> str:

@@ -136,7 +136,7 @@ def whole(world: World, repository: FakeRepository, issue: FakeIssue) -> dict[st
         **simple(world, repository, issue),
         "merged": pull.merged_at is not None,
         "mergeable": mergeable,
-        "rebaseable": mergeable,
+        "rebaseable": None if mergeable is None else pull.rebaseable,
         "mergeable_state": requirements.mergeable_state(world, repository, issue),
         "merged_by": users.present(world, pull.merged_by) if pull.merged_by else None,
         "comments": len(issue.comments),

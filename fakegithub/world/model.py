@@ -216,6 +216,8 @@ class FakePullRequest:
     comments: list[FakeComment] = field(default_factory=list)
     mergeable: bool | None = None
     mergeable_for: tuple[str, str] | None = None
+    rebaseable: bool = False
+    """As of when `mergeable` was computed."""
     measured: tuple[str, str, tuple[int, int, int, int]] | None = None
     maintainer_can_modify: bool = False
     fork: FakeRepository | None = None

@@ -328,6 +328,7 @@ async def look(
         queue_takes_yet=_takes_yet(entry),
         group=group,
         methods=tuple(method.value for method in best_first(rules)),
+        rebases=pull.rebaseable is not False,
         up_to_date_required=rules.strict or behind,
         behind=behind,
     )
@@ -473,6 +474,9 @@ class PullRequestSnapshot(Value):
     """What the queue tests, or tested before it threw the hotfix out, as far as it is known."""
     methods: tuple[str, ...] = ()
     """How the base branch may be merged into, the best first."""
+    rebases: bool = True
+    """Whether a rebase gives what a merge gives: else GitHub refuses one. A proposal that was
+    computed again has a merge in it."""
     up_to_date_required: bool = False
     """Whether the rules want the head to contain the newest base."""
     behind: bool = False

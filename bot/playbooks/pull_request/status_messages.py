@@ -98,7 +98,8 @@ def standing_for(
         case "left the queue":
             return with_reruns(left_the_queue(move.names, case, tally), move)
         case "merge refused":
-            return merge_refused(move.reason, case, tally)
+            only_rebases = not view.rebases and view.methods == ("rebase",)
+            return merge_refused(move.reason, case, tally, cannot_rebase=only_rebases)
 
 
 def verifying(
@@ -407,16 +408,26 @@ def left_the_queue(red: tuple[str, ...], case: IncidentContext, tally: CheckTall
     )
 
 
-def merge_refused(why: str, case: IncidentContext, tally: CheckTally) -> StatusMessage:
-    """GitHub would not merge it."""
+def merge_refused(
+    why: str, case: IncidentContext, tally: CheckTally, *, cannot_rebase: bool = False
+) -> StatusMessage:
+    """GitHub would not merge it; `cannot_rebase`: nobody can, since only a rebase is allowed."""
+    by_hand = "Somebody who is allowed to can merge it by hand; I will notice, and finish the "
+    way_on = f"{by_hand}records."
+    if cannot_rebase:
+        way_on = (
+            f"{markdown.code(case.base)} takes rebases only, and since it has moved a rebase of "
+            f"the {case.proposal} would not give what I verified. Comment `/cancel`, then "
+            f"{markdown.code(case.to_start_over)}: that makes one on the newest commit. Or allow "
+            "another merge method."
+        )
     return StatusMessage(
         state="needs you",
         headline=f"Look at {proposal_linked(case)}: it is verified, but GitHub refuses to merge "
         "it.",
         details=(
             f"GitHub says: {markdown.text(why)}",
-            "Somebody who is allowed to can merge it by hand; I will notice, and finish the "
-            "records. I will try again now and then, and at once after `/retry`. "
+            f"{way_on} I will try again now and then, and at once after `/retry`. "
             + how_to_cancel(case),
         ),
         checks=tally.shown,

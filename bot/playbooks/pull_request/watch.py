@@ -412,7 +412,7 @@ class _Following:
         return refuse
 
     async def _merge(self, head: str, view: PullRequestSnapshot) -> float:
-        method = _method(view.methods, self.watched.preferred)
+        method = _method(view, self.watched.preferred)
         number, message = self.watched.pull_request, self.owner.message()
         merge = self._only_ours(head, partial(_merge, self.github, number, head, method, message))
         step = self._merging(view, Step.MERGE_PULL_REQUEST, Step.MERGE_PULL_REQUEST_IRREVERSIBLY)
@@ -532,7 +532,10 @@ class _Following:
         )
 
 
-def _method(allowed: tuple[str, ...], preferred: MergeMethod | None) -> MergeMethod:
+def _method(view: PullRequestSnapshot, preferred: MergeMethod | None) -> MergeMethod:
+    allowed = view.methods
+    if not view.rebases:
+        allowed = tuple(each for each in allowed if each != MergeMethod.REBASE.value) or allowed
     if preferred is not None and preferred.value in allowed:
         return preferred
     return MergeMethod(allowed[0]) if allowed else MergeMethod.MERGE

@@ -229,3 +229,46 @@ async def test_a_conflict_that_lasts_is_asked_about_once_however_the_branch_move
         await shop.looked_again()
     await shop.asked(broken, times=1)
     assert (await shop.hotfix())["head"]["sha"] == hotfix["head"]["sha"]
+
+
+async def _computed_again(shop: Shop) -> tuple[int, Any]:
+    """A hotfix that had to be computed again on a base that moved, so that it holds a merge."""
+    await shop.alice.push("main", {"list.txt": _list("old", "old")}, "A list")
+    new = {"list.txt": _list("new", "new")}
+    broken = await shop.merged("Renew both ends", dict(new), method="rebase")
+    await shop.alice.push("main", {"list.txt": _list("old", "new")}, "Take one end back")
+    shop.verdicts.clear()
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    hotfix = await shop.hotfix()
+    await shop.alice.push("main", dict(new), "Land it again")
+
+    async def recomputed() -> Any:
+        now = await shop.hotfix()
+        return now if now["head"]["sha"] != hotfix["head"]["sha"] else None
+
+    return broken, await shop.eventually(recomputed)
+
+
+@pytest.mark.thorough
+async def test_what_a_rebase_would_leave_out_is_merged_in_another_way(shop: Shop) -> None:
+    shop.repository.allow_squash_merge = False
+    _, hotfix = await _computed_again(shop)
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    await shop.merged_hotfix()
+    assert await shop.alice.file("list.txt") == _list("old", "old")
+
+
+@pytest.mark.thorough
+async def test_where_only_a_rebase_is_allowed_and_none_would_do_the_way_on_is_named(
+    shop: Shop,
+) -> None:
+    shop.repository.allow_squash_merge = shop.repository.allow_merge_commit = False
+    broken, hotfix = await _computed_again(shop)
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    status = await shop.standing(broken, "takes rebases only")
+    assert "Comment `/cancel`, then `/revert`" in status
+    assert await (await shop.says(broken, "/cancel")).reaction() == "+1"
+    shop.verdicts["smoke"] = "success"
+    assert await (await shop.says(broken, "/revert")).reaction() == "+1"
+    assert await shop.alice.file("list.txt") == _list("old", "old")
