@@ -182,6 +182,23 @@ class SecondaryLimit:
 
 
 @dataclass(frozen=True)
+class TooQuickly:
+    """Too much was made within a short time: refused as if it were invalid; nothing was done.
+
+    https://github.com/whatwg/spec-factory/issues/55
+    """
+
+    resource: str = "PullRequest"
+
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
+        """422, without saying for how long."""
+        del incident
+        said = {"resource": self.resource, "code": "custom", "message": "was submitted too quickly"}
+        refused = RequestRefused(422, "Validation Failed", errors=[said])
+        return to_response(refused.answer())
+
+
+@dataclass(frozen=True)
 class ExpireToken:
     """The installation token in use expires just before this request."""
 

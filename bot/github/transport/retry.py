@@ -151,7 +151,7 @@ def decide(request: SentRequest, answer: HttpAnswer | Lost, attempt: int, now: f
     if status in {301, 302, 307, 308} and headers.get("location"):
         error = NotFound(f"GitHub sends {request.name} elsewhere, which we do not follow.", **facts)
         return FollowTo(headers["location"], error)
-    if _is_limit(status, headers, said):
+    if _is_limit(status, headers, said) or _is_too_quick(status, data):
         return _limited(request, headers, facts, attempt, now, status)
     if status >= 500:
         return _broken(request, f"GitHub answered {status}", attempt, facts)
@@ -206,6 +206,16 @@ def _is_limit(status: int, headers: Mapping[str, str], said: str) -> bool:
         or "rate limit" in said.lower()
         or "abuse" in said.lower()
     )
+
+
+def _is_too_quick(status: int, data: Any) -> bool:
+    """Whether GitHub refuses what was made too soon after others of its kind; it says no time.
+
+    Source: https://github.com/whatwg/spec-factory/issues/55
+    """
+    if status != 422:
+        return False
+    return any("submitted too quickly" in said.lower() for said in _fields(data).values())
 
 
 def _limited(

@@ -101,6 +101,22 @@ LIMITS = [
     (said("You have exceeded a secondary rate limit."), 60),
     (said("You have triggered an abuse detection mechanism."), 60),
     (said("x", 429), 60),
+    (
+        answer(
+            422,
+            {
+                "message": "Validation Failed",
+                "errors": [
+                    {
+                        "resource": "PullRequest",
+                        "code": "custom",
+                        "message": "was submitted too quickly",
+                    }
+                ],
+            },
+        ),
+        60,
+    ),
     (said("x", 429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT"), 60),
     (answer(200, {"data": None, "errors": [{"type": "RATE_LIMITED", "message": "x"}]}), 60),
 ]

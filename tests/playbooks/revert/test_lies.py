@@ -19,6 +19,7 @@ from fakegithub.faults.request_faults import (
     Revoke,
     SecondaryLimit,
     Suspend,
+    TooQuickly,
     Truncate,
 )
 from tests.shop import GOOD, Shop
@@ -191,3 +192,16 @@ async def test_a_repository_renamed_in_the_middle_is_followed(shop: Shop) -> Non
     await shop.report("success", branch=hotfix["head"]["ref"])
     assert await answer.reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("what", ["pulls", "git/trees", "git/commits", "issues"])
+async def test_what_was_made_too_quickly_for_github_is_made_a_moment_later(
+    shop: Shop, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "LIMITED_SECONDS", 0.3)
+    broken = await shop.broken()
+    rule = shop.github.faults.add(TooQuickly(), method="POST", path=f"{shop.name}/{what}$")
+    await shop.says(broken, "/revert")
+    await _ends_well(shop, broken)
+    assert rule.fired == 1
