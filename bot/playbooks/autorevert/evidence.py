@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bot import markdown
 from bot.config import Config
+from bot.git.errors import UnknownRevision
 from bot.git.history import describe, first_parents
 from bot.git.landed_changes import already_reverted
 from bot.github.errors import Forbidden, NotFound, Unprocessable
@@ -181,7 +182,7 @@ async def look(
 
     Args:
         check: its name.
-        base: the default branch.
+        base: the default branch, as it was called when the failure was heard of.
         github: the repository.
         mirror: its commits.
         settled: the configuration with its sensitive sections as a Founder approved them.
@@ -192,7 +193,12 @@ async def look(
         refused: commits on which GitHub does not run it again.
     """
     await mirror.refresh()
-    head = await mirror.branch_head(base)
+    try:
+        head = await mirror.branch_head(base)
+    except UnknownRevision:
+        # It was the default branch when the failure was heard of, and has another name by now.
+        base = await github.default_branch()
+        head = await mirror.branch_head(base)
     newest, _ = await mirror.read(lambda git: read_config(git, head))
     config = await settled(newest)
     purpose = purpose_of(check, config)

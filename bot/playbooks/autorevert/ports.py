@@ -59,6 +59,8 @@ class AutorevertGitHub(SuspectGitHub, KnownRunsGitHub, Protocol):
     @property
     def comments(self) -> AutorevertComments: ...
 
+    async def default_branch(self) -> str: ...
+
 
 class AutorevertRuns(WatchesCommits, MovesRuns, Protocol):
     """The Run, once it waits."""

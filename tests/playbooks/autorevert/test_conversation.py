@@ -270,3 +270,18 @@ async def test_a_failure_behind_many_other_suites_is_seen(
     said = await judged(shop)
     assert said.data["decision"] == "propose"
     assert "it failed once" in said.data["reason"]
+
+
+@pytest.mark.thorough
+async def test_a_default_branch_renamed_under_a_red_check_is_judged_by_its_new_name(
+    shop: Shop,
+) -> None:
+    await with_evals(shop)
+    culprit = await breaks(shop, "self-work")
+    await shop.olivia.post("branches/main/rename", new_name="trunk")
+    said = await judged(shop)
+    assert said.data["decision"] == "revert"
+    hotfix = await shop.hotfix()
+    assert f"#{culprit}" in hotfix["title"]
+    assert hotfix["base"]["ref"] == "trunk"
+    await shop.alone()
