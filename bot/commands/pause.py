@@ -181,9 +181,10 @@ class PauseCommands:
             wanted = [p for p in held if request.scope in (None, p.scope)]
             if len(wanted) != 1:
                 return _Asked(held=tuple(held))
-            # The pause has the moment of the word that set it.
+            # The pause has the moment of the word that set it: all of one comment have the same.
             beside = await answered.received_at(conn, trigger.repository.id, wanted[0].since)
-        if any(isinstance(p.request, PauseRequest) and p.came_after(trigger) for p in beside):
+        setting = [each for each in beside if isinstance(each.request, PauseRequest)]
+        if setting and all(each.came_after(trigger) for each in setting):
             return _Asked(held=tuple(held), is_later=True)
         client = self._github.repository(trigger.repository, playbook="unpause")
         lifting = await self._lifting(client, trigger, needed=_needed(wanted[0]))

@@ -130,6 +130,11 @@ TABLE: dict[str, Row] = {
         f"{_REVERT}/test_closing.py::"
         "test_closing_the_issue_of_an_unwatched_incident_resolves_it_and_reopening_takes_it_up",
     ),
+    "pull_request.messages.merged_elsewhere": Row(
+        "Close this incident's issue",
+        f"{_BRANCHES}::"
+        "test_a_hotfix_that_was_given_another_base_brings_nothing_of_it_to_the_broken_branch",
+    ),
     "pull_request.messages.unread": Row(
         "then close this incident's",
         "playbooks/refusals/test_words.py::"

@@ -65,11 +65,11 @@ async def test_a_proxy_that_the_environment_names_is_asked_with_its_own_login(
         await exchange(session, "GET", url, {"authorization": OURS}, None)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         await exchange(session, "GET", f"http://{host}/direct", {}, None)
-    [proxied, direct] = asked
-    assert str(proxied.url) == url
+    # Whatever else runs in this process asks through the proxy, too, while it is named.
+    [proxied] = [each for each in asked if str(each.url) == url]
+    [direct] = [each for each in asked if each.path == "/direct"]
     assert proxied.headers["authorization"] == OURS
     assert proxied.headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
-    assert direct.path == "/direct"
     assert "proxy-authorization" not in direct.headers
 
 
