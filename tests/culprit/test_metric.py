@@ -43,8 +43,8 @@ def test_a_large_drop_is_found_with_its_effect_and_interval() -> None:
 
 
 def test_most_drops_of_two_deviations_are_found() -> None:
-    found = [drop(MetricSearch(chain(64)), 20, 2.0, seed=s).culprit == "c20" for s in range(20)]
-    assert sum(found) >= 18
+    found = [drop(MetricSearch(chain(64)), 20, 2.0, seed=s).culprit == "c20" for s in range(8)]
+    assert sum(found) >= 7
 
 
 def test_several_runs_at_once_find_it_too() -> None:
@@ -160,17 +160,23 @@ def outcome(number: Callable[[int, np.random.Generator], float], seed: int) -> s
     ("number", "culprit"),
     [
         (lambda _, rng: float(rng.random() < 0.3), None),
-        (lambda _, rng: 10.0 * (rng.random() < 0.3) + rng.normal(), None),
+        pytest.param(
+            *(lambda _, rng: 10.0 * (rng.random() < 0.3) + rng.normal(), None),
+            marks=pytest.mark.thorough,
+        ),
         (lambda node, rng: float(rng.random() < (0.9 if node >= 20 else 0.1)), "c20"),
-        (lambda node, rng: float(np.round(rng.normal(2.0 * (node >= 20)) / 3) * 3), "c20"),
+        pytest.param(
+            *(lambda node, rng: float(np.round(rng.normal(2.0 * (node >= 20)) / 3) * 3), "c20"),
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_two_modes_are_told_from_a_step(
     number: Callable[[int, np.random.Generator], float], culprit: str | None
 ) -> None:
-    named = [outcome(number, seed) for seed in range(8)]
+    named = [outcome(number, seed) for seed in range(4)]
     assert sum(each not in (None, culprit) for each in named) <= 1
-    assert culprit is None or named.count(culprit) >= 6
+    assert culprit is None or named.count(culprit) >= 3
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
@@ -196,7 +202,7 @@ def test_a_short_range_does_not_spend_the_budget(count: int) -> None:
 def test_what_every_second_run_has_in_common_is_no_commits(step: float, at_once: int) -> None:
     """One of two machines is slower, or every second run meets a cold cache."""
     named = []
-    for seed in range(4):
+    for seed in range(2):
         rng, search, turn = np.random.default_rng(seed), MetricSearch(chain(64), budget=200), 0
         while names := search.next_runs(at_once):
             for name in names:

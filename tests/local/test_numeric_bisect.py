@@ -18,7 +18,8 @@ from tests.trials.kit import Repository
 MEASURES = (
     "python3",
     "-c",
-    "import json, os, random; level = 80 if open('state').read() == 'bad' else 100\n"
+    "import json, os, random; random.seed(os.environ['PLAYBOOKS_TRIAL'].split('/')[-1])\n"
+    "level = 80 if open('state').read() == 'bad' else 100\n"
     "with open(os.environ['PLAYBOOKS_RESULT'], 'w') as file:\n"
     "    json.dump({'metrics': {'score': random.gauss(level, 2)}}, file)",
 )
@@ -30,6 +31,7 @@ def measures(score: str, untestable: str = "()") -> tuple[str, ...]:
         "python3",
         "-c",
         "import json, os, random, sys, time; number = int(open('number').read())\n"
+        "random.seed(os.environ['PLAYBOOKS_TRIAL'].split('/')[-1])\n"
         f"if number in {untestable}: sys.exit(125)\n"
         "with open(os.environ['PLAYBOOKS_RESULT'], 'w') as file:\n"
         f"    json.dump({{'metrics': {{'score': {score}}}}}, file)",
@@ -175,6 +177,7 @@ def test_a_number_needs_a_name_and_a_good_end(
     assert why in said.err
 
 
+@pytest.mark.thorough
 def test_a_long_stretch_that_cannot_be_tried_does_not_end_the_search(
     person: Person, clone: Repository
 ) -> None:
@@ -186,6 +189,7 @@ def test_a_long_stretch_that_cannot_be_tried_does_not_end_the_search(
     assert {each["sha"] for each in said.verdict["candidates"]} == {*commits[6:21]}
 
 
+@pytest.mark.thorough
 def test_a_commit_that_is_always_killed_is_left_out(person: Person, clone: Repository) -> None:
     commits = history(clone, 10, broken_from=7)
     options = ("--good", commits[0], "--numeric", "score", "--json")
@@ -195,6 +199,7 @@ def test_a_commit_that_is_always_killed_is_left_out(person: Person, clone: Repos
     assert (said.code, said.verdict["culprit"]) == (0, commits[7])
 
 
+@pytest.mark.thorough
 def test_a_run_whose_number_is_none_is_made_again(person: Person, clone: Repository) -> None:
     commits = history(clone, 10, broken_from=6)
     options = ("--good", commits[0], "--numeric", "score", "--json")
@@ -225,6 +230,7 @@ def test_how_much_a_number_changed_is_in_the_json(person: Person, clone: Reposit
     assert said.verdict["change"] is None
 
 
+@pytest.mark.thorough
 def test_progress_tells_the_number_and_who_is_likeliest(person: Person, clone: Repository) -> None:
     commits = history(clone, 10, broken_from=6)
     options = ("--good", commits[0], "--numeric", "score:lower")
