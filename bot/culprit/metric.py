@@ -238,6 +238,7 @@ class MetricSearch:
             self._leave_out(node)
 
     def _ended(self, commit: str) -> int:
+        """Note that a run ended, however; gives the commit's number."""
         node = self._node(commit)
         if node in self._pending:
             self._pending.remove(node)

@@ -253,7 +253,7 @@ def bisect_command(
         if replay:
             sys.exit(_tell(replay, as_json))
         if resume:
-            known = _with_more(resume, budget)
+            known = _with_budget(resume, budget)
             sys.exit(_search(known, resume, new=False, as_json=as_json))
         request = asyncio.run(
             _request(
@@ -271,7 +271,7 @@ def bisect_command(
         sys.exit(messages.ERROR)
 
 
-def _with_more(path: Path, budget: int | None) -> Journal:
+def _with_budget(path: Path, budget: int | None) -> Journal:
     """Read a log, and let its search make up to `budget` trials in all where that is given."""
     known = journal.read(path)
     verdict = known.verdict()
@@ -474,7 +474,7 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     if checked in messages.CHECKED:
         told += f"\n{messages.CHECKED[checked]}"
     if verdict.status is SearchStatus.BUDGET and known.is_spent:
-        told += f"\n{messages.more(known.request.log, known.trials())}"
+        told += f"\n{messages.larger_budget(known.request.log, known.trials())}"
     counted = f"{known.trials()} trials in {known.rounds()} rounds. Log: {known.request.log}"
     return f"{told}\n{counted}"
 

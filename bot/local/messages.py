@@ -121,7 +121,7 @@ def end_never_ran(end: str, commit: str, times: int, reason: str) -> str:
     )
 
 
-def more(log: str, trials: int) -> str:
+def larger_budget(log: str, trials: int) -> str:
     """Say how a search goes on whose budget is spent."""
     command = f"python -m bot bisect --resume {shlex.quote(log)} --budget {2 * trials}"
     return f"To go on with twice as many trials in all: {command}"

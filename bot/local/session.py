@@ -44,7 +44,6 @@ from bot.local.journal import (
 )
 from bot.local.verification import CheckEnded, CheckPlanned, FreshRun, plan_checks
 from bot.names import split_numeric
-from bot.trials.execution import in_thread
 from bot.trials.limits import for_this_machine, remove_folder
 from bot.trials.outcome import CommandNotFoundError, Judgement
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
@@ -60,7 +59,7 @@ from bot.trials.sandbox import (
     terminal_view,
     unpassed,
 )
-from bot.trials.worktree import Workplace, workplace
+from bot.trials.worktree import Workplace, in_thread, workplace
 
 
 async def history_before(git: Git, bad: str) -> list[str]:

@@ -535,7 +535,7 @@ class Patch(StrEnum):
     RIVALS_WEIGHED = "rivals-weighed"
     RUNS_SHARED = "runs-shared"
     NUMBERS_RIVALS = "numbers-rivals"
-    NUMBERS_STOPPED = "numbers-stopped"
+    NUMBERS_SIFTED = "numbers-sifted"
     NUMBERS_BALANCED = "numbers-balanced"
     PASSING_CONFLICTS = "passing-conflicts"
 

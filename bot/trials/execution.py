@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from bot.github.transport.redaction import redact
 from bot.trials.limits import (
@@ -31,24 +30,8 @@ from bot.trials.limits import (
 )
 from bot.trials.sandbox import Launch, SandboxError
 
-T = TypeVar("T")
-
 HEAD_BYTES = 64 << 10
 TAIL_BYTES = 192 << 10
-
-
-async def in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Run a function in a thread, and let it end even where the task is cancelled.
-
-    A thread cannot be stopped: one that outlived its task would write into a folder that is being
-    removed.
-    """
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
 
 
 class StreamEnds:

@@ -20,7 +20,6 @@ import structlog
 
 from bot.culprit.evidence import TrialOutcome
 from bot.records.outages import in_public
-from bot.trials.execution import in_thread
 from bot.trials.limits import for_this_machine
 from bot.trials.outcome import CommandNotFoundError, Judgement
 from bot.trials.runner import LocalTrialRunner, TrialPlan, TrialResult
@@ -32,7 +31,7 @@ from bot.trials.sandbox import (
     require,
     server_view,
 )
-from bot.trials.worktree import TreeSource, Workplace, workplace
+from bot.trials.worktree import TreeSource, Workplace, in_thread, workplace
 
 log = structlog.get_logger(__name__)
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.culprit.evidence import TrialOutcome
-from bot.trials.execution import Execution, execute, in_thread
+from bot.trials.execution import Execution, execute
 from bot.trials.limits import LimitBroken, TrialLimits, copy_folder, empty_folder, remove_folder
 from bot.trials.outcome import CommandNotFoundError, Judgement, judge, with_result
 from bot.trials.sandbox import KernelLimits, Sandbox, WritableFolders
-from bot.trials.worktree import TreeSource, Workplace, WorkTree
+from bot.trials.worktree import TreeSource, Workplace, WorkTree, in_thread
 
 _BUILT_TREES_KEPT = 8
 _HEAD_START_BYTES = 2 << 30

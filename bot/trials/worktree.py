@@ -7,6 +7,7 @@ trial starts from exactly the commit's files while unchanged ones need not be wr
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -14,15 +15,17 @@ import secrets
 import stat
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from bot.trials.execution import in_thread, kill_marked
+from bot.trials.execution import kill_marked
 from bot.trials.limits import empty_folder, remove_folder
 from bot.trials.sandbox import MARK_VARIABLE
+
+T = TypeVar("T")
 
 _PREFIX = "playbooks-trials-"
 _LOCK = "lock"
@@ -65,6 +68,20 @@ async def workplace(root: Path | None = None) -> AsyncIterator[Workplace]:
     finally:
         remove_folder(folder)
         os.close(lock)
+
+
+async def in_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Run a function in a thread, and let it end even where the task is cancelled.
+
+    A thread cannot be stopped: one that outlived its task would write into a folder that is being
+    removed.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def default_root() -> Path:

@@ -109,7 +109,7 @@ async def make_sure(
             else:
                 ramps.may_begin(request, known, config, no_counters=no_counters)
         case RollbackRequest(capability=capability):
-            if await traffic_back.would_give_traffic_back(conn, repository_id, capability):
+            if await traffic_back.what_would_go_back(conn, repository_id, capability):
                 return
             # That a capability is not known is said first.
             policy_in_force(config, capability, None)

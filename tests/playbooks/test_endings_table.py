@@ -67,7 +67,7 @@ TABLE: dict[str, Row] = {
     "bisect.status_messages.green_again": Row(
         GOOD, f"{_ALONE}::test_it_resolves_when_the_check_is_green_again"
     ),
-    "bisect.status_messages.alike": Row(
+    "bisect.status_messages.indistinguishable": Row(
         "`/revert SHA`",
         f"{_BISECT}/test_benches.py::"
         "test_the_servers_sandbox_follows_a_number_past_a_commit_without_one",

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from bot.git.export import TreeExport
 from bot.git.process import Git
-from bot.trials.execution import in_thread
-from bot.trials.worktree import WorkTree, workplace
+from bot.trials.worktree import WorkTree, in_thread, workplace
 from tests.trials.kit import Repository
 
 

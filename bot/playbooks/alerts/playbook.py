@@ -25,7 +25,7 @@ from bot.playbooks.alerts.workflow import (
     severity_of,
 )
 from bot.playbooks.incident.publisher import StatusPlaces
-from bot.playbooks.rollback.traffic_back import would_give_traffic_back
+from bot.playbooks.rollback.traffic_back import what_would_go_back
 from bot.playbooks.rollout.evidence import live_ledger
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed, attempt, first, heard
 from bot.playbooks.steps import Step, WaitPoint
@@ -64,7 +64,7 @@ async def ask_people(
 
     async def see(_: bool) -> int:
         async with records.connect() as conn:
-            if not await would_give_traffic_back(conn, trigger.repository.id, capability):
+            if not await what_would_go_back(conn, trigger.repository.id, capability):
                 return 0
             live = await live_ledger(conn, trigger.repository.id, capability)
             watched = None if live is None else await incidents.find(conn, live.attempt)

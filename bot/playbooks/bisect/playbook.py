@@ -253,7 +253,7 @@ class _Bisect:
                 why = stopped.why if stopped else finding.reason
                 standing = status_messages.paused(work.case, finding, why)
                 if stopped is None and finding.status == "class":
-                    standing = status_messages.alike(work.case, finding)
+                    standing = status_messages.indistinguishable(work.case, finding)
                 if self._closed(stopped):
                     why = stopped.why if stopped else NO_RUNNER
                     standing = self._cannot_try(range_search, stopped, None)

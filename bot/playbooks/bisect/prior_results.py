@@ -173,7 +173,7 @@ class PriorResults:
         """Keep what says something of the commit that it is listed on."""
         if self._plan.metric is not None:
             told = reporting(known, self._plan.metric, ours=ours)
-            return of_one_app(told) if self._run.patched(Patch.NUMBERS_STOPPED) else told
+            return of_one_app(told) if self._run.patched(Patch.NUMBERS_SIFTED) else told
         return counted(known, ours=ours)
 
     async def _good_end(self) -> str:

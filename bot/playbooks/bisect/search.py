@@ -220,7 +220,7 @@ class RangeSearch:
             weights=self.range.weights,
             shares_runs=self._run.patched(Patch.RUNS_SHARED),
             rivals=self._run.patched(Patch.NUMBERS_RIVALS),
-            spares_stopped=self._run.patched(Patch.NUMBERS_STOPPED),
+            spares_stopped=self._run.patched(Patch.NUMBERS_SIFTED),
             balanced=self._run.patched(Patch.NUMBERS_BALANCED),
         )
         for each in measured:

@@ -166,7 +166,7 @@ def paused(case: BisectMessages, finding: Finding, why: str) -> StatusMessage:
     )
 
 
-def alike(case: BisectMessages, finding: Finding) -> StatusMessage:
+def indistinguishable(case: BisectMessages, finding: Finding) -> StatusMessage:
     """One of several commits is guilty, and no trial tells which."""
     helping = "Take the guilty one back with `/revert SHA`."
     if case.numeric is None:

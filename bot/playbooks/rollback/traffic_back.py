@@ -91,19 +91,6 @@ async def give_traffic_back(
     )
 
 
-async def would_give_traffic_back(
-    conn: AsyncConnection, repository_id: int, capability: str
-) -> bool:
-    """Tell whether there is something to take back, or to write down that was taken back before.
-
-    Args:
-        conn: the caller's connection; nothing is written.
-        repository_id: GitHub's id of the repository that has the capability.
-        capability: its name in the configuration.
-    """
-    return await what_would_go_back(conn, repository_id, capability) is not None
-
-
 async def what_would_go_back(
     conn: AsyncConnection, repository_id: int, capability: str
 ) -> EvidenceLog | None:
