@@ -107,7 +107,8 @@ class Measured:
         """Wilson's 95% interval of the share of claims that are wrong."""
         right = round(self.claims_right * self.claims)
         many = max(1, self.claims)
-        return 1.0 - upper_bound(right, many), upper_bound(self.claims - right, many)
+        # Of nothing wrong the lower end is 0, and not some 1e-16 below.
+        return max(0.0, 1.0 - upper_bound(right, many)), upper_bound(self.claims - right, many)
 
     @property
     def calibrated(self) -> bool:

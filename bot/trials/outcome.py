@@ -7,6 +7,7 @@ out, no checkout) says nothing about the commit.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import signal
@@ -121,6 +122,8 @@ def read_result(path: Path) -> ResultFile | None:
         content = file.read(RESULT_LIMIT_BYTES + 1)
     if len(content) > RESULT_LIMIT_BYTES:
         raise ResultFileError(f"${RESULT_VARIABLE} is larger than {RESULT_LIMIT_BYTES} bytes")
+    # Windows' shells begin a file they write with it.
+    content = content.removeprefix(codecs.BOM_UTF8)
     if not content:
         return None
     try:

@@ -67,6 +67,12 @@ def test_one_string_is_a_fingerprint_too(tmp_path: Path) -> None:
     assert with_result(FAILED, file).fingerprint == frozenset({"test_a"})
 
 
+def test_a_byte_order_mark_as_windows_shells_write_it_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    file.write_text('{"metrics": {"accuracy": 0.5}}', encoding="utf-8-sig")
+    assert with_result(FAILED, file).metrics == {"accuracy": 0.5}
+
+
 def test_no_result_file_changes_nothing(tmp_path: Path) -> None:
     assert with_result(FAILED, tmp_path / "none") is FAILED
 
