@@ -16,7 +16,7 @@ from bot.git.history import CommitInfo, combined_patch_id, describe, parents_of,
 from bot.git.process import Git
 from bot.git.pull_commits import Brought, Landing, LandingMethod, commits_of_pull_request
 from bot.git.revert import NOTHING_KEPT, Empty, EmptyReason, KeptFiles, reverted_tree
-from bot.git.trees import raw_changes
+from bot.git.trees import empty_tree, raw_changes
 from bot.triggers import Value
 
 NOTHING_OF_ITS_OWN = "all of it came with them"
@@ -233,9 +233,20 @@ async def already_reverted(
     outcome = await reverted_tree(git, [commit], onto, mainline=mainline, keep=keep)
     if not isinstance(outcome, Empty) or outcome.reason is not EmptyReason.NOTHING_LEFT:
         return None
+    return AlreadyReverted(commit=commit, by=await undone_by(git, commit, onto, mainline=mainline))
+
+
+async def undone_by(git: Git, commit: str, onto: str, *, mainline: int = 1) -> CommitInfo | None:
+    """Find who undid a commit of which nothing is left; None where that cannot be told.
+
+    Args:
+        git: The repository.
+        commit: Full SHA of the commit.
+        onto: Full SHA of the branch's head.
+        mainline: The parent a merge goes back to.
+    """
     by = await _said_so(git, commit, onto) or await _inverse(git, commit, onto, mainline)
-    found = await describe(git, [by]) if by else []
-    return AlreadyReverted(commit=commit, by=found[0] if found else None)
+    return (await describe(git, [by]))[0] if by else None
 
 
 async def _said_so(git: Git, commit: str, onto: str) -> str | None:
@@ -252,7 +263,8 @@ async def _said_so(git: Git, commit: str, onto: str) -> str | None:
 
 
 async def _inverse(git: Git, commit: str, onto: str, mainline: int) -> str | None:
-    before = f"{commit}^{mainline}"
+    parents, _ = await parents_of(git, commit)
+    before = parents[mainline - 1] if parents else await empty_tree(git)
     wanted = await combined_patch_id(git, commit, before)
     paths = {change.path for change in await raw_changes(git, before, commit)}
     if wanted is None or len(paths) > _PATHS_ASKED:

@@ -22,6 +22,7 @@ from bot.git.trees import (
     ChangedPath,
     RawChange,
     commit_trees,
+    empty_tree,
     raw_changes,
     read_blob,
     record_pathspecs,
@@ -33,6 +34,8 @@ from bot.triggers import Value
 
 _LARGEST = 1024 * 1024
 """Bytes; a larger file is none that is kept."""
+_MOST_TOGETHER = 50
+"""Commits undone in one, where one by one they are in conflict."""
 
 
 @dataclass(frozen=True)
@@ -255,21 +258,25 @@ async def reverted_tree(
     touched: set[str] = set()
     left: set[bytes] = set()
     reasons: list[EmptyReason] = []
+    steps: list[tuple[str, _Step]] = []
     for commit in await newest_first(git, commits):
         step = await _Step.read(git, commit, mainline, keep)
         left |= step.kept
         if step.empty is not None:
             reasons.append(step.empty)
-            continue
-        merged = await step.apply(git, tree, keep)
+        else:
+            steps.append((commit, step))
+    while steps:
+        merged, together = await _undo_first(git, [step for _, step in steps], tree, keep)
         if not merged.clean:
-            return _conflict(commit, onto, merged, tuple(reverted))
-        touched |= step.blobs
+            return _conflict(steps[0][0], onto, merged, tuple(reverted))
         if merged.tree == tree:
             reasons.append(EmptyReason.NOTHING_LEFT)
-            continue
-        tree = merged.tree
-        reverted.append(commit)
+        else:
+            tree = merged.tree
+            reverted += [commit for commit, _ in steps[:together]]
+            touched = touched.union(*(step.blobs for _, step in steps[:together]))
+        del steps[:together]
     if tree == onto_tree:
         # Of several reasons the one that says most about the branch.
         reason = min(reasons, key=list(EmptyReason).index, default=EmptyReason.NOTHING_LEFT)
@@ -332,7 +339,7 @@ class _Step(Value):
         along. Three trees have to be rewritten, so this is done only where the plain merge is in
         conflict or moved a record. What is undone is in sight, however it is named.
         """
-        nothing = await _empty_tree(git)
+        nothing = await empty_tree(git)
         kept = await keep.among(git, nothing, onto_tree, but=self.undone)
         if not kept:
             return None
@@ -344,16 +351,40 @@ class _Step(Value):
         return replace(merged, tree=await with_entries(git, merged.tree, kept))
 
 
+async def _undo_first(
+    git: Git, steps: Sequence[_Step], onto_tree: str, keep: KeptFiles
+) -> tuple[MergedTree, int]:
+    """Undo the first of some steps, newest first; where it is in conflict, as few as will do.
+
+    Of changes to the same lines, undone all or in part already, the newest alone is in conflict
+    with what there is now, and what they did together is not.
+
+    Returns:
+        The outcome, and how many are undone by it; in conflict, that of the first alone.
+    """
+    alone = await steps[0].apply(git, onto_tree, keep)
+    if alone.clean:
+        return alone, 1
+    both = steps[0]
+    for together, older in enumerate(steps[1:_MOST_TOGETHER], 2):
+        # As they were undone right after the newest of them.
+        back = await older.apply(git, both.before, keep)
+        if not back.clean:
+            break
+        undone = both.undone | older.undone
+        both = both.model_copy(update={"before": back.tree, "undone": undone})
+        merged = await both.apply(git, onto_tree, keep)
+        if merged.clean:
+            return merged, together
+    return alone, 1
+
+
 async def _three_way(git: Git, base_tree: str, our_tree: str, their_tree: str) -> MergedTree:
     base = await _loose_commit(git, base_tree)
     ours, theirs = await asyncio.gather(
         _loose_commit(git, our_tree, base), _loose_commit(git, their_tree, base)
     )
     return await merge(git, ours, theirs)
-
-
-async def _empty_tree(git: Git) -> str:
-    return (await git.run("mktree", stdin=b"")).text
 
 
 async def _loose_commit(git: Git, tree: str, parent: str | None = None) -> str:
@@ -366,7 +397,7 @@ async def _way_back(git: Git, commit: str, mainline: int) -> tuple[str, str]:
     """Return the commit's tree and the tree to go back to: nothing, for the first commit."""
     trees = await commit_trees(git, commit, mainline)
     if not trees.parents:
-        return trees.tree, await _empty_tree(git)
+        return trees.tree, await empty_tree(git)
     if trees.before is None:
         raise NoSuchParent(commit, mainline, len(trees.parents))
     return trees.tree, trees.before

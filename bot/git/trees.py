@@ -233,6 +233,11 @@ async def has_tree(git: Git, treeish: str) -> bool:
     return found.code == 0
 
 
+async def empty_tree(git: Git) -> str:
+    """Write the tree that holds nothing, and return its id."""
+    return (await git.run("mktree", stdin=b"")).text
+
+
 async def tree_of(git: Git, revision: str) -> str:
     """Return the id of a commit's tree.
 

@@ -76,3 +76,13 @@ async def test_a_merge_reverted_by_its_inverse_is_found(history: History, git: G
     assert ours is not None
     assert ours.by is not None
     assert ours.by.sha == by
+
+
+async def test_a_first_commit_of_which_nothing_is_left_is_no_error(
+    history: History, git: Git
+) -> None:
+    first = history.commit({"a": LINES})
+    by = history.commit({"a": None, "b": "b\n"}, "all else")
+    ours = await already_reverted(git, first, by)
+    assert ours is not None
+    assert ours.by is None

@@ -116,6 +116,7 @@ READS: dict[str, Read] = {
     "commits_of_pull_request": merged_pull,
     "compute_revert": lambda git, at: revert.compute_revert(git, [at.broken], at.late),
     "describe": lambda git, at: history.describe(git, [at.start, at.late]),
+    "empty_tree": lambda git, _: trees.empty_tree(git),
     "first_parents": lambda git, at: history.first_parents(git, at.late, 9),
     "has_tree": lambda git, at: trees.has_tree(git, at.start),
     "is_ancestor": lambda git, at: history.is_ancestor(git, at.start, at.late),
@@ -139,6 +140,7 @@ READS: dict[str, Read] = {
     "tree_changes": lambda git, at: trees.tree_changes(git, at.start, at.late),
     "tree_of": lambda git, at: trees.tree_of(git, at.broken),
     "twins_of": lambda git, at: landed_changes.twins_of(git, [at.broken], at.late),
+    "undone_by": lambda git, at: landed_changes.undone_by(git, at.broken, at.late),
     "with_entries": rewritten,
 }
 

@@ -240,6 +240,27 @@ async def test_a_stack_stops_at_the_commit_in_conflict_and_says_what_went_before
     assert (ours.commit, ours.reverted) == (one, (two,))
 
 
+@pytest.mark.parametrize("by_hand", ["2", "1", "0", "9"], ids=["one", "two", "all", "otherwise"])
+async def test_changes_to_one_line_that_were_undone_by_hand_in_part_give_the_rest(
+    history: History, git: Git, by_hand: str
+) -> None:
+    history.commit({"a": "0\n"})
+    stack = [history.commit({"a": f"{number}\n"}) for number in (1, 2)]
+    history.commit({"b": "b\n"})
+    stack.append(history.commit({"a": "3\n"}))
+    ours = await compute_revert(git, stack, history.commit({"a": f"{by_hand}\n"}))
+    if by_hand == "0":
+        assert isinstance(ours, Empty)
+        assert ours.reason is EmptyReason.NOTHING_LEFT
+    elif by_hand == "9":
+        assert isinstance(ours, RevertConflict)
+        assert ours.commit == stack[-1]
+    else:
+        assert isinstance(ours, Clean)
+        assert history.files(ours.tree) == {"a": "0", "b": "b"}
+        assert stack[0] in ours.reverted
+
+
 async def test_commits_of_one_second_are_still_ordered_by_descent(
     history: History, git: Git
 ) -> None:

@@ -15,9 +15,9 @@ from bot import markdown
 from bot.config import Config
 from bot.git.errors import UnknownRevision
 from bot.git.history import CommitInfo, newest_first, parents_of
-from bot.git.landed_changes import already_reverted
+from bot.git.landed_changes import undone_by
 from bot.git.process import Git
-from bot.git.revert import Clean, Empty, EmptyReason, KeptFiles, RevertConflict, compute_revert
+from bot.git.revert import Clean, Empty, EmptyReason, RevertConflict, compute_revert
 from bot.git.trees import read_blob
 from bot.github.models import RepositoryFacts
 from bot.playbooks.incident.context import Offender
@@ -159,11 +159,12 @@ async def _plan(
         if (asks := await wider(located, clean)) is not None:
             raise asks
     if isinstance(outcome, Empty):
-        empty = outcome
-        by = await mirror.read(lambda git: _undone_by(git, empty, commits, base_head, own.kept))
+        by = None
+        if outcome.reason is EmptyReason.NOTHING_LEFT:
+            by = await mirror.read(lambda git: undone_by(git, commits[0], base_head))
         pulls = [] if by is None else await github.pulls.of_commit(by.sha)
         number = next((pull.number for pull in pulls if pull.is_merged), None)
-        raise _nothing_to_revert(empty, base, by, number)
+        raise _nothing_to_revert(outcome, base, by, number)
     if (asks := await came_twice(located, base_head, github, mirror)) is not None:
         raise asks
     oldest, parents = await mirror.read(lambda git: _oldest(git, commits))
@@ -195,15 +196,6 @@ def _one_base(located: Sequence[Located]) -> str:
             "Use one `/revert` for each branch.",
         )
     return bases[0]
-
-
-async def _undone_by(
-    git: Git, outcome: Empty, commits: list[str], base_head: str, keep: KeptFiles
-) -> CommitInfo | None:
-    if outcome.reason in (EmptyReason.COMMIT_EMPTY, EmptyReason.ONLY_RECORDS):
-        return None
-    found = await already_reverted(git, commits[0], base_head, keep=keep)
-    return found.by if found else None
 
 
 def _nothing_to_revert(

@@ -127,15 +127,31 @@ async def test_a_base_that_moved_where_merging_would_leave_some_is_recomputed_an
 
 
 @pytest.mark.thorough
-async def test_somebody_reverting_it_by_hand_meanwhile_makes_the_hotfix_needless(
-    shop: Shop,
+@pytest.mark.parametrize("commits", ["one commit", "two to the same line"])
+@pytest.mark.parametrize("when", ["meanwhile", "before"])
+async def test_what_somebody_reverts_by_hand_needs_no_hotfix(
+    shop: Shop, commits: str, when: str
 ) -> None:
-    broken, _, hotfix = await _waiting(shop)
+    await shop.bob.push("work", {"shop.py": BAD}, "Faster totals")
+    if commits != "one commit":
+        await shop.bob.push("work", {"shop.py": BAD.replace("0", "-0")}, "Faster still")
+    broken = await shop.bob.open_pull_request("Faster totals", branch="work")
+    shop.verdicts.clear()
+    await shop.bob.merge(broken, "rebase")
+    if when == "meanwhile":
+        await shop.says(broken, "/revert")
+        await shop.standing(broken, "I am waiting for")
+    if commits != "one commit":
+        await shop.alice.push("main", {"shop.py": BAD}, "Not that fast")
     await shop.alice.push("main", {"shop.py": GOOD}, "Back to sums")
-    last = await shop.final_word(broken)
-    assert "was reverted on `main` by someone else" in last
-    assert (await shop.hotfix())["state"] == "closed"
-    del hotfix
+    if when == "before":
+        await shop.says(broken, "/revert")
+        await shop.told(broken, "It is already reverted on `main`", times=1)
+        assert await shop.hotfixes() == []
+    else:
+        last = await shop.final_word(broken)
+        assert "was reverted on `main` by someone else" in last
+        assert (await shop.hotfix())["state"] == "closed"
 
 
 @pytest.mark.thorough
