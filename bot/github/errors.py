@@ -94,6 +94,10 @@ class BranchExists(Conflict):
     """A branch that was to be made is there already, and is somebody else's."""
 
 
+class BranchMoved(Conflict):
+    """A branch that was to be moved forward is elsewhere by now, or gone."""
+
+
 class NotMergeable(Conflict):
     """GitHub refuses to merge now (405): a rule, a pending check, a review, a merge conflict."""
 

@@ -174,7 +174,10 @@ def list_branches(call: Call) -> Answer:
     app="administration=write", person=RoleName.WRITE,
 )  # fmt: skip
 def rename_branch(call: Call) -> Answer:
-    """Give a branch another name; pull requests and protection move with it."""
+    """Give a branch another name; protection and pull requests into it move with it.
+
+    Those from it are closed, as where it is deleted.
+    """
     repository, old, new = (
         call.repository,
         call.params["branch"],
@@ -187,7 +190,6 @@ def rename_branch(call: Call) -> Answer:
         raise RequestRefused(422, f"{new} is not a valid branch name, or exists already.")
     for issue in repository.issues.values():
         if issue.pull is not None and issue.state == "open":
-            issue.pull.head_ref = new if issue.pull.is_of(None, old) else issue.pull.head_ref
             issue.pull.base_ref = new if issue.pull.base_ref == old else issue.pull.base_ref
     if old in repository.protections:
         repository.protections[new] = repository.protections.pop(old)

@@ -13,7 +13,14 @@ from cachetools import LRUCache
 
 from bot.github.calls.ensure import commit_from_git, commit_from_rest, ensure
 from bot.github.calls.trees import TreeChange, publish
-from bot.github.errors import BranchExists, Conflict, Forbidden, NotFound, Unprocessable
+from bot.github.errors import (
+    BranchExists,
+    BranchMoved,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Unprocessable,
+)
 from bot.github.models import Commit, CommitComparison, PullRequest, Push, Ref, TreeEntry
 from bot.github.transport.channel import Channel, Query
 
@@ -372,8 +379,8 @@ class GitData:
 
         Raises:
             BranchExists: If it exists, with `new_branch`, and does not have the commit.
-            Conflict: If the branch moved and does not have the commit: compute it again. Nothing
-                is ever forced.
+            BranchMoved: If the branch moved and does not have the commit, or is gone: compute it
+                again. Nothing is ever forced.
             Unprocessable: If the branch's rules refuse the commit.
         """
 
@@ -445,7 +452,7 @@ class GitData:
         """Move a branch forward to a commit that descends from its head; never force it.
 
         Raises:
-            Conflict: If the branch has moved meanwhile.
+            BranchMoved: If the branch has moved meanwhile, or is gone.
             Unprocessable, Forbidden: If the branch's rules refuse the commit.
         """
         try:
@@ -491,5 +498,7 @@ def _moved(branch: str, error: Exception) -> Exception:
     if "already exists" in said:
         return BranchExists(f"The branch {branch} exists already, without this commit.")
     if "fast forward" in said or "fast-forward" in said:
-        return Conflict(f"The branch {branch} moved meanwhile; the commit is computed again.")
+        return BranchMoved(f"The branch {branch} moved meanwhile.")
+    if "reference does not exist" in said:
+        return BranchMoved(f"The branch {branch} is gone.")
     return error

@@ -18,6 +18,7 @@ from bot import markdown
 from bot.git.revert import Clean, Empty, RevertConflict
 from bot.github.errors import (
     BranchExists,
+    BranchMoved,
     Forbidden,
     NotFound,
     Unprocessable,
@@ -351,7 +352,11 @@ class Proposal:
         ):
             return _Refitted(hotfix=as_it_is)
         branch = self.work.case.branch
-        fitted = await self._publish(outcome, hotfix.commit, branch, look_first)
+        try:
+            fitted = await self._publish(outcome, hotfix.commit, branch, look_first)
+        except BranchMoved:
+            # By somebody, just now: the next look sees what is there.
+            return _Refitted(hotfix=hotfix, conflict=self._conflict)
         if self._conflict is not None and not self._terms.doubtful:
             await self._no_longer_in_conflict()
         return _Refitted(hotfix=fitted)

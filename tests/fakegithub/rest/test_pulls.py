@@ -144,3 +144,10 @@ async def test_a_branch_rename_takes_its_pull_requests_along(mona: Person) -> No
     pull = await mona.pull_request(number)
     assert (pull["state"], pull["base"]["ref"]) == ("open", "trunk")
     assert (await mona.get(""))["default_branch"] == "trunk"
+
+
+async def test_a_branch_rename_closes_the_pull_request_that_comes_from_it(mona: Person) -> None:
+    """https://samvera.atlassian.net/wiki/spaces/samvera/pages/643596289."""
+    number = await mona.open_pull_request("Add", {"a.txt": "1\n"}, branch="add")
+    await mona.post("branches/add/rename", new_name="other")
+    assert (await mona.pull_request(number))["state"] == "closed"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fakegithub.faults.writes import Write
 from tests.shop import BAD, GOOD, Shop
 
 
@@ -247,23 +248,52 @@ async def test_a_conflict_that_lasts_is_asked_about_once_however_the_branch_move
     assert (await shop.hotfix())["head"]["sha"] == hotfix["head"]["sha"]
 
 
-async def _computed_again(shop: Shop) -> tuple[int, Any]:
-    """A hotfix that had to be computed again on a base that moved, so that it holds a merge."""
+async def _to_be_computed_again(shop: Shop) -> tuple[int, Any, dict[str, str | None]]:
+    """A hotfix that waits for CI, and what makes a new one necessary once it is pushed to main."""
     await shop.alice.push("main", {"list.txt": _list("old", "old")}, "A list")
-    new = {"list.txt": _list("new", "new")}
-    broken = await shop.merged("Renew both ends", dict(new), method="rebase")
+    new: dict[str, str | None] = {"list.txt": _list("new", "new")}
+    broken = await shop.merged("Renew both ends", new, method="rebase")
     await shop.alice.push("main", {"list.txt": _list("old", "new")}, "Take one end back")
     shop.verdicts.clear()
     await shop.says(broken, "/revert")
     await shop.standing(broken, "I am waiting for")
-    hotfix = await shop.hotfix()
-    await shop.alice.push("main", dict(new), "Land it again")
+    return broken, await shop.hotfix(), new
+
+
+async def _computed_again(shop: Shop) -> tuple[int, Any]:
+    """A hotfix that had to be computed again on a base that moved, so that it holds a merge."""
+    broken, hotfix, new = await _to_be_computed_again(shop)
+    await shop.alice.push("main", new, "Land it again")
 
     async def recomputed() -> Any:
         now = await shop.hotfix()
         return now if now["head"]["sha"] != hotfix["head"]["sha"] else None
 
     return broken, await shop.eventually(recomputed)
+
+
+@pytest.mark.parametrize("what", ["pushes", pytest.param("deletes", marks=pytest.mark.thorough)])
+async def test_whoever_is_faster_than_the_new_computation_is_heard(shop: Shop, what: str) -> None:
+    broken, hotfix, new = await _to_be_computed_again(shop)
+    branch = hotfix["head"]["ref"]
+    theirs: list[str] = []
+
+    async def meanwhile(_: Write) -> None:
+        if what == "deletes":
+            await shop.bob.delete(f"git/refs/heads/{branch}")
+        else:
+            theirs.append(await shop.bob.push(branch, {"list.txt": "a better list\n"}, "Mine"))
+
+    def moves(write: Write) -> bool:
+        return write.method == "PATCH" and write.path.endswith(branch)
+
+    shop.github.faults.before_write(1, meanwhile, shop.installation().app, moves)
+    await shop.alice.push("main", new, "Land it again")
+    if what == "deletes":
+        assert "was closed without merging" in await shop.final_word(broken)
+    else:
+        await shop.standing(broken, "it contains commits that I did not make")
+        assert await shop.alice.head(branch) == theirs[0]
 
 
 @pytest.mark.thorough
