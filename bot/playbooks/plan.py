@@ -342,6 +342,15 @@ async def _has(git: Git, commit: str, tip: str) -> bool:
     return await is_ancestor(git, commit, tip)
 
 
+async def is_gone(branch: str, mirror: HistoryMirror) -> bool:
+    """Tell whether there is no branch of this name, or none any more."""
+    try:
+        await mirror.branch_head(branch)
+    except UnknownRevision:
+        return True
+    return False
+
+
 async def brought_with(
     sha: str, base: str, onto: str, github: LandingGitHub, mirror: HistoryMirror
 ) -> Landed | None:
@@ -363,7 +372,10 @@ async def brought_with(
         return await look_into(landing, github, mirror)
     found: list[tuple[Landing, PullRequest]] = []
     for pull in await github.pulls.of_commit(sha):
-        if pull.is_merged and pull.merge_commit_sha == sha and pull.base.ref == base:
+        if not pull.is_merged or pull.merge_commit_sha != sha:
+            continue
+        # Merged pull requests keep the name that a branch had then.
+        if pull.base.ref == base or await is_gone(pull.base.ref, mirror):
             with suppress(UnknownRevision):
                 await mirror.refresh(needed(pull))
                 of = await landing_of_pull(pull, onto, github, mirror)

@@ -19,7 +19,15 @@ from bot.github.models import PullRequest, RepositoryFacts
 from bot.playbooks.incident.branches import incident_of_hotfix, is_hotfix
 from bot.playbooks.incident.context import Offender
 from bot.playbooks.incident.phrases import listed
-from bot.playbooks.plan import CannotPlan, Landed, brought_with, landing_of_pull, look_into, needed
+from bot.playbooks.plan import (
+    CannotPlan,
+    Landed,
+    brought_with,
+    is_gone,
+    landing_of_pull,
+    look_into,
+    needed,
+)
 from bot.playbooks.revert.ports import RevertGitHub, RevertMirror
 from bot.triggers import CommitTarget, PullRequestTarget
 
@@ -260,7 +268,7 @@ async def _merged_into(
 
     What was merged into a branch that lives on, such as a release's, is reverted there.
     """
-    if pull.base.ref == facts.default_branch:
+    if pull.base.ref == facts.default_branch or await _was_default(pull, facts, mirror):
         return None
     above = [
         each
@@ -277,6 +285,22 @@ async def _merged_into(
         if in_it and await _is_over(pull.base.ref, each.head.sha, github, mirror):
             return each
     return None
+
+
+async def _was_default(pull: PullRequest, facts: RepositoryFacts, mirror: RevertMirror) -> bool:
+    """Whether a pull request's base branch is the default one, by a name that it has no more."""
+    if not await is_gone(pull.base.ref, mirror):
+        return False
+    merge = pull.merge_commit_sha or ""
+    return merge in await _own_line(await mirror.branch_head(facts.default_branch), merge, mirror)
+
+
+async def _own_line(head: str, since: str, mirror: RevertMirror) -> set[str]:
+    """The commits of a branch's own line, from one of them on; none where that is not here."""
+    said = await mirror.read(
+        lambda git: git.run("rev-list", "--first-parent", head, f"^{since}^1", "--", ok=(0, 128))
+    )
+    return set(said.text.split()) if said.code == 0 else set()
 
 
 async def _is_over(branch: str, merged_at: str, github: RevertGitHub, mirror: RevertMirror) -> bool:
@@ -392,10 +416,7 @@ async def _not_the_branch_itself(
     Raises:
         CannotPlan: it is such a merge.
     """
-    said = await mirror.read(
-        lambda git: git.run("rev-list", "--first-parent", onto, f"^{sha}^1", "--")
-    )
-    line = set(said.text.split())
+    line = await _own_line(onto, sha, mirror)
     if line.isdisjoint(node.sha for node in landed.landing.nodes):
         return
     pulls = [f"#{number}" for number in list(landed.pulls)[:_MOST_NAMED]]

@@ -99,3 +99,20 @@ async def test_the_sha_of_a_merge_names_everybody_it_brought_and_the_sha_of_a_co
         assert plan.root.kind == "plan", plan.root
         assert plan.root.commits == (two.own,)
         assert files == ALWAYS | SECOND | {"a2.py"}
+
+
+async def test_what_was_merged_before_the_default_branch_was_renamed_is_found_on_it(
+    shop: Shop,
+) -> None:
+    await shop.alice.push("production", {"notes.md": "live\n"}, "Live", onto="main")
+    broken = await shop.broken()
+    merge = await shop.alice.head("main")
+    # By the old name, it looks like a branch that was merged into another and is over.
+    released = await shop.alice.post("pulls", title="Release", head="main", base="production")
+    await shop.alice.merge(released["number"], "merge")
+    await shop.olivia.post("branches/main/rename", new_name="trunk")
+    for target in (PullRequestTarget(number=broken), CommitTarget(sha=merge)):
+        plan, _ = await planned(shop, target)
+        assert plan.root.kind == "plan", plan.root
+        [offender] = plan.root.offenders
+        assert (plan.root.base, offender.number, offender.commits) == ("trunk", broken, (merge,))
