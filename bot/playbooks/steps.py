@@ -538,6 +538,7 @@ class Patch(StrEnum):
     NUMBERS_SIFTED = "numbers-sifted"
     NUMBERS_BALANCED = "numbers-balanced"
     PASSING_CONFLICTS = "passing-conflicts"
+    PLANNED_AGAIN = "planned-again"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

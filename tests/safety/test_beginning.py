@@ -109,6 +109,22 @@ async def test_a_yes_to_a_plan_that_is_another_by_now_begins_nothing(
 
 
 @pytest.mark.thorough
+async def test_a_branch_that_is_renamed_meanwhile_is_asked_about_and_is_the_one_that_is_mended(
+    shop: Shop, sender: Sender
+) -> None:
+    issue, approval = await asked_to_begin(shop, sender)
+    await shop.olivia.post("branches/main/rename", new_name="trunk")
+    await shop.says(issue, "/approve", shop.bob)
+    run = await shop.last_run()
+    assert run is not None
+    await waiting(shop, run.incident_id or "", but=approval.id)
+    await shop.says(issue, "/approve", shop.bob)
+    hotfix = await shop.merged_hotfix()
+    assert hotfix["base"]["ref"] == "trunk"
+    assert await shop.alice.file("shop.py", "trunk") == GOOD
+
+
+@pytest.mark.thorough
 async def test_a_question_that_nobody_answers_ends_and_nothing_was_done(
     shop: Shop, sender: Sender, clock: Clock
 ) -> None:

@@ -354,7 +354,12 @@ def _question(work: RevertWorkflow, request: RevertRequest, ruling: Weighed) -> 
         planned = await _make_plan(work.run, request, work.parts)
         if isinstance(planned.root, Declined):
             return None
-        work.plan = planned.root
+        work.plan = plan = planned.root
+        if work.run.patched(Patch.PLANNED_AGAIN):
+            # The branch may have another name by now, or be another.
+            work.case = work.case.model_copy(
+                update={"base": plan.base, "before": plan.before, "left": plan.left}
+            )
         return asked()
 
     return Question(
