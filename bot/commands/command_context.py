@@ -13,7 +13,7 @@ from bot.playbooks.run import Run as EngineRun
 from bot.playbooks.steps import Step
 from bot.records import approvals, incidents, runs
 from bot.records.incidents import Incident
-from bot.records.lifecycle import RunState
+from bot.records.lifecycle import IncidentStatus, RunState
 from bot.records.runs import StoredRun
 from bot.triggers import Source, Trigger, Value
 
@@ -35,6 +35,8 @@ class CommandContext(Value):
     """The commit that each Run which waits for an approval asks about, by the Run's id."""
     asked_before: bool = False
     """Whether something under way here has asked for an approval, and waits for none now."""
+    ended: str = ""
+    """What ended without a merge, such as `revert`, where this is its own pull request or issue."""
 
     @property
     def live(self) -> tuple[StoredRun, ...]:
@@ -140,6 +142,7 @@ async def find_here(records: AsyncEngine, repository: int, source: Source) -> Co
             for run in await runs.without_incident(conn, repository)
             if subject is not None and Trigger.model_validate(run.trigger).source.subject == subject
         ]
+        own = next((each for each in found if subject in (each.issue, *each.prs)), None)
         waiting = [run for run in live if run.state is RunState.AWAITING_APPROVAL]
         asked = {}
         for run in waiting:
@@ -159,6 +162,7 @@ async def find_here(records: AsyncEngine, repository: int, source: Source) -> Co
         elsewhere=tuple(waiting),
         asked_about=asked,
         asked_before=any(asked_before),
+        ended=own.kind if own and own.status is IncidentStatus.DECLINED else "",
     )
 
 

@@ -82,7 +82,7 @@ class RunSignals:
             later = replies.came_later(answer.trigger.actor, "cancel")
             return await answer.say(later, Emotion.REFUSED)
         if not meant:
-            return await self._nothing(answer, here)
+            return await self.nothing(answer, here)
         if here.parked:
             return await self._give_up(answer, here)
         return await self.send(answer, here, meant, SignalKind.CANCEL)
@@ -129,7 +129,7 @@ class RunSignals:
                 text = replies.asks_about_others(trigger.actor, request.command, others)
                 return await answer.say(text, Emotion.REFUSED)
             if not pending:
-                return await self._nothing(answer, here, text)
+                return await self.nothing(answer, here, text)
             return await answer.say(text, Emotion.REFUSED)
         kind = SignalKind.APPROVE if is_yes else SignalKind.REJECT
         about = await self._approving.decide(run, trigger, pending[0].id, yes=is_yes)
@@ -137,12 +137,21 @@ class RunSignals:
             return await answer.reply(about)
         return await self.send(answer, here, pending, kind, about)
 
-    async def _nothing(self, answer: TriggerAnswer, here: CommandContext, text: str = "") -> None:
-        """Nothing hears it; where something has broken off, the next step is said."""
+    async def nothing(self, answer: TriggerAnswer, here: CommandContext, text: str = "") -> None:
+        """Nothing hears it; where something has broken off or ended, the next step is said.
+
+        Args:
+            answer: to whoever asked.
+            here: what is going on where they asked.
+            text: what is said where there is nothing at all; empty: the usual words.
+        """
         if text and here.asked_before:
             return await answer.say(replies.asked_before(answer.trigger.actor), Emotion.REFUSED)
         if here.is_left:
             return await answer.say(replies.left_here(answer.trigger.actor), Emotion.REFUSED)
+        if here.ended:
+            said = replies.ended_here(answer.trigger.actor, here.ended)
+            return await answer.say(said, Emotion.REFUSED)
         return await answer.nothing_here(text)
 
     async def _give_up(self, answer: TriggerAnswer, here: CommandContext) -> None:

@@ -429,7 +429,7 @@ class CommandHandler:
             return await answer.say(replies.parked(answer.trigger.actor), Emotion.REFUSED)
         if here.live:
             return await answer.say(replies.nothing_to_retry(answer.trigger.actor), Emotion.REFUSED)
-        return await answer.nothing_here()
+        return await self._waking.nothing(answer, here)
 
     async def _join(self, answer: TriggerAnswer, incident: str, facts: AdmissionFacts) -> None:
         """Tell the Run that looks for what to revert that somebody wants it reverted."""

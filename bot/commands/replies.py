@@ -111,6 +111,15 @@ def left_here(actor: Actor) -> str:
     )
 
 
+def ended_here(actor: Actor, kind: str) -> str:
+    """What was under way here has ended without a merge, whatever is opened again."""
+    again = "`/revert`" if kind == "revert" else f"the command that asked for the {kind}"
+    return (
+        f"{_who(actor)} nothing is under way here any more: this {kind} ended without a merge. "
+        f"Comment {again} to start over."
+    )
+
+
 def say_again(actor: Actor, command: str) -> str:
     """A command was cut short by an update of this bot."""
     return (

@@ -164,12 +164,17 @@ async def test_what_ended_without_a_merge_begins_anew_by_the_command_it_says(
     broken = await shop.broken()
     await shop.says(broken, "/revert because totals are zero")
     await shop.standing(broken, "I am waiting for")
+    hotfix = (await shop.hotfix())["number"]
     if ends == "/cancel":
         await shop.says(broken, "/cancel")
     else:
-        await shop.alice.patch(f"pulls/{(await shop.hotfix())['number']}", state="closed")
+        await shop.alice.patch(f"pulls/{hotfix}", state="closed")
     last = await shop.final_word(broken)
     [command] = [part for part in last.split("`") if part.startswith("/revert")]
+    if ends != "/cancel":
+        await shop.alice.patch(f"pulls/{hotfix}", state="open")
+        await shop.says(hotfix, "/retry")
+        await shop.told(hotfix, f"ended without a merge. Comment `{command}` to", times=1)
     shop.verdicts["smoke"] = "success"
     assert await (await shop.says(broken, command)).reaction() == "+1"
     assert await shop.alice.file("shop.py") == GOOD
