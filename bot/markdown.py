@@ -105,25 +105,39 @@ def for_file(written: str) -> str:
 def with_section(body: str, name: str, content: str) -> str:
     """Put `content` between our hidden markers; everything the author wrote stays untouched.
 
-    A body without the section gets it at its end. Do the same again and nothing changes.
+    A body without the section gets it at its end; copies of it that somebody made go. Do the same
+    again and nothing changes.
     """
-    start, end = marker(f"{name}-start"), marker(f"{name}-end")
-    section = f"{start}\n{content.strip()}\n{end}"
-    first = body.find(start)
-    last = body.find(end, first + len(start))
-    if first >= 0 and last >= 0:
-        return body[:first] + section + body[last + len(end) :]
-    return f"{body.rstrip()}\n\n{section}\n" if body.strip() else f"{section}\n"
+    section = f"{marker(f'{name}-start')}\n{content.strip()}\n{marker(f'{name}-end')}"
+    if not (found := _sections(body, name)):
+        return f"{body.rstrip()}\n\n{section}\n" if body.strip() else f"{section}\n"
+    first, *copies = found
+    for each in reversed(copies):
+        body = _without(body, each)
+    return body[: first.start] + section + body[first.stop :]
 
 
 def without_section(body: str, name: str) -> str:
     """Take our section out again; a body without it stays as it is."""
+    for each in reversed(_sections(body, name)):
+        body = _without(body, each)
+    return body
+
+
+def _sections(body: str, name: str) -> list[slice]:
+    """Where our section stands: twice, or by halves, where somebody edited the body."""
     start, end = marker(f"{name}-start"), marker(f"{name}-end")
-    first = body.find(start)
-    last = body.find(end, first + len(start))
-    if first < 0 or last < 0:
-        return body
-    before, after = body[:first].rstrip(), body[last + len(end) :].lstrip("\r\n")
+    found, at = [], 0
+    while (last := body.find(end, at)) >= 0:
+        first = body.rfind(start, at, last)
+        at = last + len(end)
+        if first >= 0:
+            found.append(slice(first, at))
+    return found
+
+
+def _without(body: str, section: slice) -> str:
+    before, after = body[: section.start].rstrip(), body[section.stop :].lstrip("\r\n")
     return f"{before}\n\n{after}" if before and after else before or after
 
 

@@ -148,6 +148,28 @@ def test_a_section_is_replaced_and_the_authors_words_stay() -> None:
     assert with_section("", "summary", "x").startswith("<!-- playbooks:summary-start -->\nx\n")
 
 
+@pytest.mark.parametrize(
+    ("edited", "left"),
+    [
+        ("mine\n\nSECTION\n\nmore\n\nSECTION\n\nend", "mine\n\nmore\n\nend"),
+        ("mine\n\nSTART\n\nmore\n\nSECTION\n\nend", "mine\n\nSTART\n\nmore\n\nend"),
+        ("mine\n\nEND\n\nmore\n\nSECTION\n\nend", "mine\n\nEND\n\nmore\n\nend"),
+    ],
+    ids=["a copy", "a half in front", "the other half in front"],
+)
+def test_of_a_section_that_was_copied_nothing_old_is_left(edited: str, left: str) -> None:
+    once = with_section("", "s", "first").strip()
+    start, _, end = once.partition("\nfirst\n")
+
+    def written(body: str) -> str:
+        return body.replace("SECTION", once).replace("START", start).replace("END", end)
+
+    twice = with_section(written(edited), "s", "second")
+    assert twice.count("second") == 1
+    assert "first" not in twice
+    assert without_section(twice, "s") == written(left)
+
+
 @given(ANYTHING, ANYTHING, ANYTHING)
 def test_writing_a_section_again_changes_nothing(body: str, first: str, second: str) -> None:
     once = with_section(body, "s", text(first))
