@@ -354,6 +354,9 @@ class Merging:
                     computing = pull.mergeable is None or pull.mergeable_state == "unknown"
                     return NotYet(str(error), computing or bool(_IN_PASSING.search(str(error))))
                 last = error
+        if isinstance(last, Conflict):
+            # The head is the one that was verified, and GitHub has not taken notice of it yet.
+            return NotYet(str(last), passing=True)
         raise last
 
     async def _merge_once(

@@ -559,7 +559,7 @@ async def _merge(
             message=body,
             look_first=look_first,
         )
-    except (Forbidden, Unprocessable) as refusal:
+    except (Forbidden, NotFound, Unprocessable) as refusal:
         return MergeAnswer(refused=str(refusal))
     match outcome:
         case Merged(sha=sha):
@@ -576,7 +576,7 @@ async def _enqueue(github: ProposalGitHub, number: int, head: str, _: bool) -> M
         return MergeAnswer()
     try:
         entry = await github.merging.enqueue(pull, head_sha=head)
-    except (Forbidden, Unprocessable) as refusal:
+    except (Forbidden, NotFound, Unprocessable) as refusal:
         return MergeAnswer(refused=str(refusal))
     if isinstance(entry, NotYet):
         return MergeAnswer(refused=entry.reason, passing=entry.passing)

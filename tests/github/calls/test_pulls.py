@@ -139,6 +139,19 @@ async def test_a_head_that_moved_is_not_merged(
     assert outcome == HeadMoved(moved)
 
 
+async def test_a_head_that_github_calls_modified_and_shows_as_it_was_is_asked_again_later(
+    client: RepositoryClient, repository: FakeRepository, head: str
+) -> None:
+    pull = await open_pull(client)
+    refused = "Head branch was modified. Review and try the merge again."
+    repository.refusals.refuse("merge", 409, message=refused)
+    outcome = await client.merging.merge(
+        pull.number, head_sha=head, method=MergeMethod.SQUASH, title="Revert it"
+    )
+    assert isinstance(outcome, NotYet)
+    assert outcome.passing
+
+
 async def test_what_a_rule_forbids_is_said_and_not_merged(
     client: RepositoryClient, github: DemoGitHub, repository: FakeRepository, head: str
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bot.records.audit import chain
 from fakegithub.world.model import FakeInstallation
+from fakegithub.world.refusals import Status
 from tests.shop import GOOD, Clock, Shop
 
 
@@ -215,11 +216,14 @@ async def test_a_refusal_in_passing_is_looked_at_again_and_nobody_is_told(shop: 
 
 
 @pytest.mark.thorough
-async def test_a_refusal_that_does_not_pass_is_told_in_the_end(shop: Shop) -> None:
+@pytest.mark.parametrize("status", [403, 404, 405, 422])
+async def test_a_refusal_that_does_not_pass_is_told_in_the_end(shop: Shop, status: Status) -> None:
     broken = await shop.broken()
-    shop.repository.refusals.refuse("merge", 405, message="Merging is off for now")
-    await shop.says(broken, "/revert")
+    shop.repository.refusals.refuse("merge", status, message="Merging is off for now")
+    asked = await shop.says(broken, "/revert")
     assert "Merging is off for now" in await shop.standing(broken, "GitHub refuses to merge")
+    shop.repository.refusals.accept("merge")
+    assert await asked.reaction() == "+1"
 
 
 async def _red_after_the_merge(shop: Shop, *, when_run_again: Sequence[str]) -> int:
