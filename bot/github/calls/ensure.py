@@ -7,6 +7,7 @@ got no answer, before it repeats it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -98,6 +99,34 @@ ONE_LOOK = (0.0,)
 """Where it cannot have been written just now, but perhaps by somebody else."""
 
 TRIES = 3
+
+
+_UNSEEN = re.compile(
+    r"\b(?:tree sha|parent sha|object) does not exist|\bno commits between\b|\bhead: invalid\b",
+    re.IGNORECASE,
+)
+"""What GitHub says of a commit, tree or branch that it took a moment ago and does not see yet:
+https://github.com/octokit/octokit.rb/issues/622."""
+
+
+async def once_seen(make: Callable[[], Awaitable[T]], sleep: Sleep) -> T:
+    """Make what builds on something made just before, as soon as GitHub sees that everywhere.
+
+    Args:
+        make: the request; GitHub refused it as a whole where it is made again.
+        sleep: waits.
+
+    Raises:
+        Unprocessable: it is refused for another reason, or four times.
+    """
+    for pause in (1.0, 2.0, 4.0):
+        try:
+            return await make()
+        except Unprocessable as refusal:
+            if not _UNSEEN.search(str(refusal)):
+                raise
+        await sleep(pause)
+    return await make()
 
 
 async def ensure(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from bot.github.calls.ensure import commit_from_git, commit_from_rest, ensure
+from bot.github.calls.ensure import commit_from_git, commit_from_rest, ensure, once_seen
 from bot.github.calls.trees import TreeChange, publish
 from bot.github.errors import (
     BranchExists,
@@ -347,7 +347,10 @@ class GitData:
         """Make a commit that no branch points to yet. GitHub signs it as the App's."""
         body = {"tree": tree, "parents": list(parents), "message": message}
         # One made twice only leaves an unreachable object behind.
-        data = await self._channel.post(f"{GIT}/commits", body, repeatable=True)
+        data = await once_seen(
+            lambda: self._channel.post(f"{GIT}/commits", body, repeatable=True),
+            self._channel.around.sleep,
+        )
         commit = commit_from_git(data)
         self._made.tree_of[commit.sha] = commit.tree
         if (paths := self._made.trees.get(tree)) is not None:
@@ -464,11 +467,13 @@ class GitData:
             raise moved from error
 
     async def _point(self, branch: str, sha: str, *, new_branch: bool) -> None:
-        if new_branch:
-            await self._channel.post(REFS, {"ref": f"refs/heads/{branch}", "sha": sha})
-        else:
+        async def point() -> object:
+            if new_branch:
+                return await self._channel.post(REFS, {"ref": f"refs/heads/{branch}", "sha": sha})
             # A fast-forward to the same commit twice is one fast-forward.
-            await self._channel.patch(BRANCH, {"sha": sha, "force": False}, branch=branch)
+            return await self._channel.patch(BRANCH, {"sha": sha, "force": False}, branch=branch)
+
+        await once_seen(point, self._channel.around.sleep)
 
 
 def with_step(message: str, key: str) -> str:

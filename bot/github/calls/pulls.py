@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from bot.github.calls.ensure import commit_from_rest, ensure
+from bot.github.calls.ensure import commit_from_rest, ensure, once_seen
 from bot.github.calls.issues import ISSUE
 from bot.github.errors import Conflict, NotMergeable, Uncertain, Unprocessable
 from bot.github.markers import cut, cut_title, edit
@@ -211,7 +211,10 @@ class Pulls:
                 "maintainer_can_modify": False,
             }
             try:
-                return PullRequest.model_validate(await self._channel.post(PULLS, request))
+                made = await once_seen(
+                    lambda: self._channel.post(PULLS, request), self._channel.around.sleep
+                )
+                return PullRequest.model_validate(made)
             except Unprocessable as refusal:
                 if draft and "draft" in str(refusal).lower():
                     return await create(draft=False, title=title_without_draft or title)

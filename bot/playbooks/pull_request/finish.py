@@ -21,6 +21,7 @@ from bot.playbooks.pull_request import messages, status_messages
 from bot.playbooks.pull_request.decide import confirmation
 from bot.playbooks.pull_request.messages import how_long
 from bot.playbooks.pull_request.recovery import recovery
+from bot.playbooks.pull_request.snapshot import patiently
 from bot.playbooks.pull_request.watch import Followed
 from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.run import Ending, SignalKind, StepFailed, attempt, first, heard
@@ -307,7 +308,7 @@ async def _confirm(work: AnyProposal, followed: Followed, sha: str) -> _Seen:
     began = await run.now()
     patience = timedelta(minutes=work.plan.config.checks.timeout_minutes)
     while True:
-        found = await run.step(Step.READ_BASE_AFTER_MERGE, _OnBase, look)
+        found = await run.step(Step.READ_BASE_AFTER_MERGE, _OnBase, patiently(look))
         now = await run.now()
         if found.elsewhere:
             return _Seen(how="elsewhere", tally=followed.tally or found.tally)

@@ -17,6 +17,7 @@ from bot.playbooks.pull_request import messages
 from bot.playbooks.pull_request.decide import confirmation
 from bot.playbooks.pull_request.ports import runs
 from bot.playbooks.pull_request.reruns import RerunAnswer, chances, run_again, run_by_app
+from bot.playbooks.pull_request.snapshot import patiently
 from bot.playbooks.pull_request.watch import Followed
 from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.run import SignalKind, first, heard
@@ -69,7 +70,7 @@ async def recovery(
     look = _look(work, followed.before if weighs_chance else "")
     reran: Reran | None = None
     while True:
-        found = await run.step(Step.READ_BASE_CHECKS, BranchHead, look)
+        found = await run.step(Step.READ_BASE_CHECKS, BranchHead, patiently(look))
         if found.head is not None and found.head != watched:
             watched = found.head
             await watch_branch(work, watched)

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from bot.errors import Passing
-from bot.github.errors import Forbidden, NotFound
+from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import (
     BranchRules,
     CheckKind,
@@ -54,6 +54,7 @@ from bot.playbooks.pull_request.ownership import Foreign
 from bot.playbooks.pull_request.ports import ProposalGitHub
 from bot.playbooks.pull_request.reruns import chances, run_by_app
 from bot.playbooks.pull_request.workflow import ProposalWorkflow
+from bot.playbooks.run import Effect
 from bot.playbooks.steps import Step
 from bot.triggers import Value
 
@@ -230,6 +231,35 @@ def _row(deployment: Deployment, said: Sequence[DeploymentStatus]) -> CheckRow |
 def _matches(environment: str, patterns: tuple[str, ...]) -> bool:
     """Whether a pattern fits; GitHub does not tell letter cases of environments apart."""
     return any(fnmatchcase(environment.lower(), pattern.lower()) for pattern in patterns)
+
+
+T = TypeVar("T")
+_LOOKS = 3
+
+
+class NotShown(Passing):
+    """GitHub does not show, or not yet, what is there: look again."""
+
+
+def patiently(reads: Effect[T]) -> Effect[T]:
+    """The same look; where GitHub says that there is no such thing, it is taken a few times more.
+
+    Its servers lag behind what was made a moment ago, which must not end a recovery:
+    https://github.com/PyGithub/PyGithub/issues/2759. What is gone is gone at the last look as well.
+    """
+    left = _LOOKS
+
+    async def look_again(look_first: bool) -> T:
+        nonlocal left
+        try:
+            return await reads(look_first)
+        except (NotFound, Unprocessable) as error:
+            if not left:
+                raise
+            left -= 1
+            raise NotShown(str(error)) from error
+
+    return look_again
 
 
 class BaseMoves(Passing):

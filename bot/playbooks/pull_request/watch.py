@@ -34,7 +34,7 @@ from bot.playbooks.pull_request.ownership import Foreign
 from bot.playbooks.pull_request.ports import ProposalGitHub
 from bot.playbooks.pull_request.publish import Hotfix
 from bot.playbooks.pull_request.reruns import RerunAnswer, run_again
-from bot.playbooks.pull_request.snapshot import PullRequestSnapshot, look
+from bot.playbooks.pull_request.snapshot import PullRequestSnapshot, look, patiently
 from bot.playbooks.run import Patience, Run, Signal, SignalKind, Wait, first, heard
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.triggers import Actor, Value
@@ -230,7 +230,9 @@ class _Following:
         began = await run.now()
         self.deadline = began + self.watched.checks_may_take
         while True:
-            view = await run.step(Step.READ_PULL_REQUEST, PullRequestSnapshot, self._look)
+            view = await run.step(
+                Step.READ_PULL_REQUEST, PullRequestSnapshot, patiently(self._look)
+            )
             self.last = view
             now = await run.now()
             if await self._sees_who_reports(view, now - began):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from bot.github.transport import retry
 from fakegithub.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
+from fakegithub.faults.faults import FaultRule
 from fakegithub.faults.request_faults import (
     Drop,
     ExpireToken,
     Fail,
     FailAfter,
     Fault,
+    FaultyRequest,
     PrimaryLimit,
     Revoke,
     SecondaryLimit,
@@ -22,6 +26,7 @@ from fakegithub.faults.request_faults import (
     TooQuickly,
     Truncate,
 )
+from fakegithub.faults.writes import Write
 from tests.shop import GOOD, Shop
 
 
@@ -205,3 +210,38 @@ async def test_what_was_made_too_quickly_for_github_is_made_a_moment_later(
     await shop.says(broken, "/revert")
     await _ends_well(shop, broken)
     assert rule.fired == 1
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """The server that answers does not know yet what another one took a moment ago."""
+
+    status: int
+
+    async def happen(self, incident: FaultyRequest) -> web.StreamResponse:
+        del incident
+        said = "Not Found" if self.status == 404 else "No commit found for SHA"
+        return web.json_response({"message": said}, status=self.status)
+
+
+@pytest.mark.thorough
+async def test_what_github_does_not_see_yet_ends_nothing(shop: Shop) -> None:
+    broken = await shop.broken()
+    refuse, add = shop.repository.refusals.refuse, shop.github.faults.add
+    writes = [
+        refuse("commit", 422, message="Tree SHA does not exist", times=1),
+        refuse("branch", 422, message="Object does not exist", times=1, about="hotfix/*"),
+        refuse("pull_request", 422, message="No commits between main and hotfix", times=1),
+    ]
+    reads: list[FaultRule] = []
+
+    def opened(_: Write) -> None:
+        for status, path in ((404, rf"{shop.name}/pulls/\d+$"), (422, "/check-runs$")):
+            reads.append(add(Unseen(status), method="GET", path=path))
+
+    app = shop.installation().app
+    shop.github.faults.after_write(1, opened, app, lambda each: each.path.endswith("/pulls"))
+    await shop.says(broken, "/revert")
+    await _ends_well(shop, broken)
+    assert [each.refused for each in writes] == [1, 1, 1]
+    assert [each.fired for each in reads] == [1, 1]
