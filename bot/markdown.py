@@ -102,43 +102,59 @@ def for_file(written: str) -> str:
     return apart.replace("&#8203;", "").replace("\u200b", "")
 
 
-def with_section(body: str, name: str, content: str) -> str:
+def with_section(body: str, name: str, content: str, *, limit: int) -> str:
     """Put `content` between our hidden markers; everything the author wrote stays untouched.
 
-    A body without the section gets it at its end; copies of it that somebody made go. Do the same
-    again and nothing changes.
+    A body without the section gets it at its end; of one that was copied the first is kept. Do the
+    same again and nothing changes. Where the author's words leave no room for it, it is its first
+    paragraph; where not even for that, there is none.
+
+    Args:
+        body: what is there, by its author and by us.
+        name: which of our sections.
+        content: Markdown.
+        limit: characters of the whole.
     """
-    section = f"{marker(f'{name}-start')}\n{content.strip()}\n{marker(f'{name}-end')}"
-    if not (found := _sections(body, name)):
-        return f"{body.rstrip()}\n\n{section}\n" if body.strip() else f"{section}\n"
-    first, *copies = found
-    for each in reversed(copies):
-        body = _without(body, each)
-    return body[: first.start] + section + body[first.stop :]
+    spans = _spans_of(body, name)
+    before, after = f"{body.rstrip()}\n\n" if body.strip() else "", "\n"
+    if spans:
+        start, end = spans[0]
+        before, after = body[:start], without_section(body[end:], name)
+    for shown in (content.strip(), content.strip().partition("\n\n")[0]):
+        section = f"{marker(f'{name}-start')}\n{shown}\n{marker(f'{name}-end')}"
+        if len(before) + len(section) + len(after) <= limit:
+            return before + section + after
+    return without_section(body, name)
 
 
 def without_section(body: str, name: str) -> str:
     """Take our section out again; a body without it stays as it is."""
-    for each in reversed(_sections(body, name)):
-        body = _without(body, each)
-    return body
+    spans = _spans_of(body, name)
+    if not spans:
+        return body
+    kept = body[: spans[0][0]]
+    ends = [start for start, _ in spans[1:]] + [len(body)]
+    for (_, start), end in zip(spans, ends, strict=True):
+        before, after = kept.rstrip(), body[start:end].lstrip("\r\n")
+        kept = f"{before}\n\n{after}" if before and after else before or after
+    return kept
 
 
-def _sections(body: str, name: str) -> list[slice]:
-    """Where our section stands: twice, or by halves, where somebody edited the body."""
+def _spans_of(body: str, name: str) -> list[tuple[int, int]]:
+    """Where our section stands, as often as somebody copied it.
+
+    An end belongs to the nearest start before it: after a start that lost its end come the
+    author's words.
+    """
     start, end = marker(f"{name}-start"), marker(f"{name}-end")
-    found, at = [], 0
+    found: list[tuple[int, int]] = []
+    at = 0
     while (last := body.find(end, at)) >= 0:
         first = body.rfind(start, at, last)
         at = last + len(end)
         if first >= 0:
-            found.append(slice(first, at))
+            found.append((first, at))
     return found
-
-
-def _without(body: str, section: slice) -> str:
-    before, after = body[: section.start].rstrip(), body[section.stop :].lstrip("\r\n")
-    return f"{before}\n\n{after}" if before and after else before or after
 
 
 def _words(raw: str, limit: int | None = None) -> str:

@@ -24,6 +24,7 @@ from bot import markdown
 from bot.errors import Passing
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
+from bot.github.markers import BODY_LIMIT
 from bot.github.models import CheckResult, PullRequest
 from bot.github.served import InstallationQueue
 from bot.records.documents.reports import (
@@ -407,4 +408,4 @@ async def _brings(github: RepositoryClient, pull: PullRequest) -> bool:
 def _with_report(body: str, section: str | None) -> str:
     if section is None:
         return markdown.without_section(body, SECTION)
-    return markdown.with_section(body, SECTION, section)
+    return markdown.with_section(body, SECTION, section, limit=BODY_LIMIT)

@@ -140,12 +140,14 @@ def test_nobody_else_can_write_a_marker(raw: str) -> None:
 
 def test_a_section_is_replaced_and_the_authors_words_stay() -> None:
     mine = "My *own* words\n\n- [ ] a box  "
-    once = with_section(mine, "summary", "first")
-    twice = with_section(once + "\nmore of mine", "summary", "second")
+    once = with_section(mine, "summary", "first", limit=999)
+    twice = with_section(once + "\nmore of mine", "summary", "second", limit=999)
     assert once.startswith("My *own* words\n\n- [ ] a box")
     assert twice == once.replace("first", "second") + "\nmore of mine"
-    assert with_section(twice, "summary", "second") == twice
-    assert with_section("", "summary", "x").startswith("<!-- playbooks:summary-start -->\nx\n")
+    assert with_section(twice, "summary", "second", limit=999) == twice
+    assert with_section("", "summary", "x", limit=999).startswith(
+        "<!-- playbooks:summary-start -->\nx\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,35 +160,82 @@ def test_a_section_is_replaced_and_the_authors_words_stay() -> None:
     ids=["a copy", "a half in front", "the other half in front"],
 )
 def test_of_a_section_that_was_copied_nothing_old_is_left(edited: str, left: str) -> None:
-    once = with_section("", "s", "first").strip()
+    once = with_section("", "s", "first", limit=999).strip()
     start, _, end = once.partition("\nfirst\n")
 
     def written(body: str) -> str:
         return body.replace("SECTION", once).replace("START", start).replace("END", end)
 
-    twice = with_section(written(edited), "s", "second")
+    twice = with_section(written(edited), "s", "second", limit=999)
     assert twice.count("second") == 1
     assert "first" not in twice
     assert without_section(twice, "s") == written(left)
 
 
-@given(ANYTHING, ANYTHING, ANYTHING)
-def test_writing_a_section_again_changes_nothing(body: str, first: str, second: str) -> None:
-    once = with_section(body, "s", text(first))
-    assert with_section(once, "s", text(first)) == once
-    assert with_section(with_section(once, "s", text(second)), "s", text(first)) == once
+START, END = marker("s-start"), marker("s-end")
+ARRANGED = st.lists(st.sampled_from([START, f"{START}\nours\n{END}"]) | ANYTHING, max_size=6)
+"""What people may make of a description: our section copied, moved, torn, or never there."""
+
+
+def section(body: str, said: str, *, limit: int = 65_536) -> str:
+    return with_section(body, "s", said, limit=limit)
+
+
+@given(ARRANGED.map("\n".join), ANYTHING, ANYTHING, st.integers(0, 200))
+def test_writing_a_section_again_changes_nothing(
+    body: str, first: str, second: str, room: int
+) -> None:
+    limit = len(body) + room
+    once = section(body, text(first), limit=limit)
+    assert section(once, text(first), limit=limit) == once
+    if room > 60 + 6 * max(len(first), len(second)):
+        other = section(once, text(second), limit=limit + 1_000)
+        assert section(other, text(first), limit=limit + 1_000) == once
+
+
+@given(ARRANGED, st.integers(0, 200))
+def test_whatever_people_do_with_a_section_their_own_words_stay(
+    arranged: list[str], room: int
+) -> None:
+    body = "\n".join(arranged)
+    written = section(body, "ours", limit=len(body) + room)
+    assert len(written) <= len(body) + room
+    for shown in (written, without_section(written, "s")):
+        assert all(each.strip() in shown for each in arranged if END not in each)
 
 
 @given(ANYTHING, ANYTHING)
 def test_a_section_that_goes_leaves_what_the_author_wrote(body: str, said: str) -> None:
-    once = with_section(body, "s", text(said))
+    once = section(body, text(said))
     assert without_section(once, "s").strip() == body.strip()
     assert without_section(body, "s") == body
 
 
 def test_a_section_in_the_middle_leaves_both_sides() -> None:
-    once = with_section("before", "s", "x") + "after"
+    once = section("before", "x") + "after"
     assert without_section(once, "s") == "before\n\nafter"
+
+
+def test_a_section_that_lost_its_end_takes_no_words_with_it() -> None:
+    torn = f"mine\n\n{START}\nold\n\nmine below\n"
+    assert section(section(torn, "first"), "second").replace("second", "first") == (
+        f"{torn}\n{START}\nfirst\n{END}\n"
+    )
+
+
+def test_a_section_that_was_copied_is_kept_once() -> None:
+    twice = section("mine", "old") + "between\n\n" + section("", "old") + "below"
+    assert section(twice, "new") == section("mine", "new") + "between\n\nbelow"
+    assert without_section(twice, "s") == "mine\n\nbetween\n\nbelow"
+
+
+@pytest.mark.parametrize(
+    ("words", "left"), [(100, "**First.**\n\nThe rest."), (185, "**First.**"), (230, "")]
+)
+def test_a_section_gives_way_to_the_authors_words(words: int, left: str) -> None:
+    mine = "w" * words
+    written = section(mine, "**First.**\n\nThe rest.", limit=250)
+    assert written == (section(mine, left) if left else mine)
 
 
 def test_a_person_is_mentioned_and_nothing_else_is() -> None:

@@ -107,7 +107,9 @@ def long(unit: str) -> str:
 
 
 UNITS = [
-    "<!-- playbooks:", "<!-- playbooks:x -", "<!--", "<", "-->", "`", "`` ` ", "```\n", "\n", " ",
+    "<!-- playbooks:", "<!-- playbooks:x -", markdown.marker("spec-end"),
+    markdown.marker("spec-start") + markdown.marker("spec-end"),
+    "<!--", "<", "-->", "`", "`` ` ", "```\n", "\n", " ",
     "[", "[](", "![", "\\", "<code>", "eyJ", "eyJaaaaaaaa.", "gho_", "://", "://a:", "/", "/a",
     "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "authorization: ", "/revert\n", "/rever\n",
     "/revert #1 ", "/bisect a..b because ", "@a ", "#1 ", "www.", "1. ", "> ", "_a", "*a **", "é",
@@ -122,7 +124,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "text": markdown.text,
     "code": markdown.code,
     "fence": markdown.fence,
-    "with_section": lambda text: markdown.with_section(text, "spec", "x"),
+    "with_section": lambda text: markdown.with_section(text, "spec", "x", limit=BODY_LIMIT),
     "for_file": markdown.for_file,
     "quoted": quoted,
     "with_references": lambda text: with_references(text, str),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.shop import Shop, forget_served
 from tests.spec_reports.test_reading import REPORT, ROW
 
@@ -45,6 +47,31 @@ async def test_the_authors_words_stay_and_the_section_goes_with_the_file(shop: S
     assert body.startswith("My own words.\n\n<!-- playbooks:spec-start -->")
     await shop.bob.push("mend", {FILE: None}, "Without a report")
     assert await says(shop, number, "playbooks:spec", gone=True) == "My own words."
+
+
+@pytest.mark.thorough
+async def test_nothing_that_people_do_with_our_section_costs_them_their_words(shop: Shop) -> None:
+    shop.verdicts = {}
+    number = await opened(shop, "mend", {FILE: SPEC})
+    body = await says(shop, number, "1 not known yet.")
+    torn = f"Above.\n\n{body.replace('<!-- playbooks:spec-end -->', '')}\n\nBelow."
+    await shop.bob.patch(f"pulls/{number}", body=torn)
+    await says(shop, number, "<!-- playbooks:spec-end -->")
+    await shop.report("success", branch="mend")
+    body = await says(shop, number, "1 met")
+    assert body.startswith(torn)
+    copied = body.removeprefix(torn).strip()
+    await shop.bob.patch(f"pulls/{number}", body=f"{copied}\n\nBetween.\n\n{copied}")
+    await shop.report("failure", branch="mend")
+    await says(shop, number, "1 unmet")
+    body = await says(shop, number, "1 met", gone=True)
+    assert body.endswith("\n\nBetween.")
+    full = "w" * 65_400
+    await shop.bob.patch(f"pulls/{number}", body=full)
+    assert (await says(shop, number, "requirements are not met.**")).count("w" * 65_400) == 1
+    await shop.bob.patch(f"pulls/{number}", body=full + "w" * 136)
+    await shop.looked_again()
+    assert (await shop.alice.pull_request(number))["body"] == full + "w" * 136
 
 
 async def test_an_invalid_file_is_told_with_its_field_until_it_is_mended(shop: Shop) -> None:

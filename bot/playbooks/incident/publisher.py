@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.github.calls.checks import Button, CheckReport, Conclusion
-from bot.github.markers import marked
+from bot.github.markers import BODY_LIMIT, marked
 from bot.github.models import Issue
 from bot.playbooks.incident import phrases
 from bot.playbooks.incident.context import IncidentContext
@@ -127,7 +127,7 @@ class StatusPlaces:
     async def section(self, number: int, content: str) -> None:
         """Rewrite our section of a pull request's description; the rest is its author's."""
         pull = await self.github.pulls.get(number)
-        body = markdown.with_section(pull.body or "", "status", content)
+        body = markdown.with_section(pull.body or "", "status", content, limit=BODY_LIMIT)
         if body != (pull.body or ""):
             await self.github.pulls.update(number, body=body)
 

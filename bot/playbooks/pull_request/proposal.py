@@ -25,6 +25,7 @@ from bot.github.errors import (
     in_words,
     is_by_ruleset,
 )
+from bot.github.markers import BODY_LIMIT
 from bot.github.models import MergeMethod, PullRequest
 from bot.playbooks.incident.branches import flat, folder_of
 from bot.playbooks.incident.context import Refs
@@ -331,7 +332,7 @@ class Proposal:
             base=case.base,
             title=self._terms.title,
             title_without_draft=f"{ACTION_REQUIRED}: {self._terms.title}",
-            body=markdown.with_section("", "status", self.work.section(standing)),
+            body=markdown.with_section("", "status", self.work.section(standing), limit=BODY_LIMIT),
             draft=self._conflict is not None or self._terms.doubtful,
             commit=commit,
             look_first=look_first,
