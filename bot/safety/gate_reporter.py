@@ -427,6 +427,11 @@ class GateReporter:
             for head, verdict in wanted
             if head.sha not in known or known[head.sha].said != verdict.digest
         ]
+        over = {head.sha for head, _ in unsaid if head.sha in groups and head.sha in known}
+        if over:
+            # One that was merged is the branch's own commit now: nothing is held there.
+            over -= {*(await client.git.merge_groups()).values()}
+            unsaid = [each for each in unsaid if each[0].sha not in over]
         # Upon a commit of ours anybody may open one more: it stays ours to report on at once.
         here_too = {pull.head.sha for pull in pulls if not pull.is_from_fork}
         strangers = {

@@ -204,6 +204,25 @@ async def test_a_merge_group_is_held_too(shop: Shop) -> None:
 
 
 @pytest.mark.thorough
+async def test_a_merge_group_that_was_merged_stays_as_it_was(shop: Shop) -> None:
+    number, head = await opened(shop, "agent", self_work=True)
+    held, _ = await opened(shop, "agent-2", self_work=True)
+    await gate_on(shop, head, "success")
+    group = await queued(shop, number)
+    await gate_on(shop, group, "success")
+    await shop.alice.set_status(group, "success", "smoke")
+
+    async def landed() -> bool:
+        return await shop.alice.head("main") == group
+
+    await shop.eventually(landed)
+    await shop.says(held, "/pause because we look")
+    await gate_on(shop, await shop.bob.head("agent-2"), "failure")
+    await shop.looked_again()
+    await gate_on(shop, group, "success")
+
+
+@pytest.mark.thorough
 async def test_a_merge_group_that_no_delivery_told_of_is_seen_all_the_same(
     shop: Shop, clock: Clock
 ) -> None:
