@@ -255,11 +255,11 @@ class GateReporter:
         pulls = sorted([p async for p in reader.pulls.list()], key=lambda pull: pull.number)
         self._open[repository.id] = frozenset(pull.number for pull in pulls)
         await self._see_whose(client, pulls)
-        candidates = await self._mark(client, config, pulls)
+        self_work = await self._mark(client, config, pulls)
         await self._look_for_merge_groups(client)
         await self._look_at_budgets(repository, config)
         await self._resumer.hold_for_many(repository.id, config)
-        await self._resumer.move_on(client, config, candidates)
+        await self._resumer.move_on(client, config, self_work)
         for _ in range(MOST_ROUNDS):
             # Said, then looked again: a pause that came meanwhile must not leave a green behind.
             if not await self._say_all(client, pulls):
@@ -356,8 +356,8 @@ class GateReporter:
 
     async def _mark(
         self, client: RepositoryClient, config: Config, pulls: Sequence[PullRequest]
-    ) -> tuple[int, ...]:
-        """Note which pull requests are self-work; those that could be a canary, oldest first."""
+    ) -> list[PullRequest]:
+        """Note which pull requests are self-work; those of them that are not ours."""
         here = client.repository.id
         us = (await client.app()).bot_login
         now = self._clock()
@@ -376,9 +376,7 @@ class GateReporter:
         for pull in pulls:
             self._labels.pop((here, pull.number), None)
         self_work = known.keys() | fresh.keys()
-        return tuple(
-            p.number for p in pulls if p.number in self_work and not p.draft and not _is_ours(p, us)
-        )
+        return [pull for pull in pulls if pull.number in self_work and not _is_ours(pull, us)]
 
     async def _say_all(self, client: RepositoryClient, pulls: Sequence[PullRequest]) -> bool:
         """Report on every head that should say something else; whether there was one."""

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config, SelfWork
 from bot.github.client import RepositoryClient
+from bot.github.models import PullRequest
 from bot.logs import explained
 from bot.playbooks.checks.green import Counting, tally
 from bot.playbooks.checks.results import checked
@@ -37,14 +38,15 @@ class PauseFacts(Value):
         trouble: why it would not be safe whatever the branch says: an open incident, a used-up
             budget; None where there is no such thing.
         candidates: open self-work pull requests that could be the canary, oldest first.
-        canary: what became of the canary.
+        canary: what became of the canary; `unfit`: it will not be merged into the default branch
+            as it is now.
         canary_merged: its merge commit.
     """
 
     branch: Literal["green", "red", "waiting"]
     trouble: str | None = None
     candidates: tuple[int, ...] = ()
-    canary: Literal["open", "merged", "closed"] | None = None
+    canary: Literal["open", "merged", "unfit"] | None = None
     canary_merged: str | None = None
 
 
@@ -95,7 +97,7 @@ def next_step(pause: Pause, outlook: PauseFacts, resume_after: timedelta, now: d
 def _while_half_open(
     pause: Pause, outlook: PauseFacts, since: datetime | None, *, long_enough: bool
 ) -> Step:
-    if pause.canary is None or (outlook.canary == "closed" and pause.canary_merged is None):
+    if pause.canary is None or (outlook.canary == "unfit" and pause.canary_merged is None):
         wanted = _half_open(outlook, said="another canary")
         return wanted if wanted.canary != pause.canary else None
     if outlook.canary != "merged":
@@ -255,14 +257,14 @@ class SelfWorkResumer:
         self._held_for: dict[int, str] = {}
 
     async def move_on(
-        self, client: RepositoryClient, config: Config, candidates: Sequence[int]
+        self, client: RepositoryClient, config: Config, pulls: Sequence[PullRequest]
     ) -> None:
         """Take the next step of the pause of self-work, if it is time for one.
 
         Args:
             client: the repository.
             config: as it counts.
-            candidates: open self-work pull requests, oldest first.
+            pulls: open self-work pull requests of others, oldest first.
 
         Raises:
             GitHubError: GitHub could not be read.
@@ -272,7 +274,7 @@ class SelfWorkResumer:
             pause = await pauses.in_force(conn, here, SELF_WORK)
         if pause is None or not pause.lifts_itself:
             return
-        outlook = await self._outlook(client, config, pause, candidates)
+        outlook = await self._outlook(client, config, pause, pulls)
         now = self._clock()
         after = timedelta(minutes=config.self_work.resume_after_minutes)
         step = next_step(pause, outlook, after, now)
@@ -348,21 +350,27 @@ class SelfWorkResumer:
                 )
 
     async def _outlook(
-        self, client: RepositoryClient, config: Config, pause: Pause, candidates: Sequence[int]
+        self,
+        client: RepositoryClient,
+        config: Config,
+        pause: Pause,
+        pulls: Sequence[PullRequest],
     ) -> PauseFacts:
-        canary: Literal["open", "merged", "closed"] | None = None
-        merged = None
-        if pause.canary is not None:
+        base = (await client.about()).default_branch
+        canary: Literal["open", "merged", "unfit"] | None = None
+        merged = pause.canary_merged
+        if merged is not None:
+            canary = "merged"
+        elif pause.canary is not None:
             pull = await client.pulls.find(pause.canary)
-            if pull is None or (pull.state == "closed" and not pull.is_merged):
-                canary = "closed"
+            if pull is not None and pull.is_merged and pull.base.ref == base:
+                canary, merged = "merged", pull.merge_commit_sha
             else:
-                canary = "merged" if pull.is_merged else "open"
-                merged = pull.merge_commit_sha if pull.is_merged else None
+                canary = "open" if pull is not None and _is_fit(pull, base) else "unfit"
         return PauseFacts(
             branch=await _branch(client, config),
             trouble=await self._trouble(client.repository.id, config),
-            candidates=tuple(candidates),
+            candidates=tuple(pull.number for pull in pulls if _is_fit(pull, base)),
             canary=canary,
             canary_merged=merged,
         )
@@ -380,6 +388,11 @@ class SelfWorkResumer:
                 if balance.state is BudgetState.EXHAUSTED:
                     return f"the budget {name} is used up"
         return None
+
+
+def _is_fit(pull: PullRequest, base: str) -> bool:
+    """Whether it could be merged into this branch, as far as its author decides that."""
+    return pull.state == "open" and not pull.draft and pull.base.ref == base
 
 
 async def _is_being_reverted(conn: AsyncConnection, incident: Incident) -> bool:

@@ -7,9 +7,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.records import incidents
+from bot.records import incidents, pauses
 from bot.records.incidents import Opening
-from bot.triggers import Repository, Severity
+from bot.records.pauses import PauseKind, Pausing
+from bot.triggers import SELF_WORK, Repository, Severity
 from fakegithub.deliveries.delivery_faults import Lose
 from tests.shop import API_TOKEN, Clock, Shop
 
@@ -234,6 +235,55 @@ async def test_a_merge_group_that_no_delivery_told_of_is_seen_all_the_same(
     await shop.looked_again()
     clock.forward(minutes=2)
     await gate_on(shop, group, "success")
+
+
+async def _mutate(shop: Shop, number: int, mutation: str) -> None:
+    pull = await shop.bob.pull_request(number)
+    asked = f"{mutation}(input: {{pullRequestId: $id}}) {{ clientMutationId }}"
+    await shop.bob.graphql(f"mutation($id: ID!) {{ {asked} }}", id=pull["node_id"])
+
+
+@pytest.mark.thorough
+async def test_the_canary_is_one_that_can_be_merged_into_the_default_branch(
+    shop: Shop, clock: Clock
+) -> None:
+    await opened(shop, "side")
+    stacked = await shop.bob.open_pull_request(
+        "On top", {"top.txt": "x\n"}, branch="top", base="side"
+    )
+    await shop.bob.label(stacked, "self-work")
+    first, _ = await opened(shop, "agent-1", self_work=True)
+    second, head = await opened(shop, "agent-2", self_work=True)
+    await gate_on(shop, head, "success")
+    wanted = Pausing(
+        key="test", repository_id=shop.repository.id, scope=SELF_WORK, kind=PauseKind.THRESHOLD,
+        reason="we look", by="bot", at=shop.bot.clock(),
+    )  # fmt: skip
+    async with shop.bot.records.begin() as conn:
+        await pauses.pause(conn, wanted)
+
+    async def canary() -> tuple[str, int | None]:
+        async with shop.bot.read_only.connect() as conn:
+            pause = await pauses.in_force(conn, shop.repository.id, SELF_WORK)
+        return ("running", None) if pause is None else (pause.state, pause.canary)
+
+    async def becomes(number: int | None, state: str = "half open") -> None:
+        async def look() -> bool:
+            clock.forward(minutes=2)
+            return await canary() == (state, number)
+
+        await shop.eventually(look)
+
+    await becomes(first)
+    await _mutate(shop, first, "convertPullRequestToDraft")
+    await becomes(second)
+    await shop.bob.patch(f"pulls/{second}", base="side")
+    await shop.bob.merge(second)
+    await becomes(None)
+    await _mutate(shop, first, "markPullRequestReadyForReview")
+    await becomes(first)
+    await shop.bob.merge(first)
+    await becomes(None, "running")
 
 
 async def _go_wrong(shop: Shop, *numbers: int) -> None:

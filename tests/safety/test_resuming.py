@@ -56,9 +56,9 @@ def test_waiting_checks_neither_start_over_nor_open() -> None:
     assert step(pause(green_since=NOON), PauseFacts(branch="waiting"), 60) is None
 
 
-def test_a_canary_that_is_closed_makes_room_for_another() -> None:
-    closed = PauseFacts(branch="green", candidates=(9,), canary="closed")
-    assert step(pause(state="half open", canary=7), closed).canary == 9
+def test_a_canary_that_will_not_be_merged_makes_room_for_another() -> None:
+    unfit = PauseFacts(branch="green", candidates=(9,), canary="unfit")
+    assert step(pause(state="half open", canary=7), unfit).canary == 9
 
 
 def test_without_work_the_next_pull_request_is_the_canary() -> None:
@@ -82,7 +82,7 @@ _OUTLOOKS = st.builds(
     branch=st.sampled_from(["green", "red", "waiting"]),
     trouble=st.none() | st.just("an incident"),
     candidates=st.lists(st.integers(1, 9), max_size=2).map(tuple),
-    canary=st.none() | st.sampled_from(["open", "merged", "closed"]),
+    canary=st.none() | st.sampled_from(["open", "merged", "unfit"]),
     canary_merged=st.none() | st.just("abc"),
 )
 
