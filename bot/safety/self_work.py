@@ -27,7 +27,15 @@ from bot.records.lifecycle import IncidentStatus, RunState, StaleVersion
 from bot.records.pauses import Pause, PauseKind, Pausing
 from bot.records.tables.columns import Instant
 from bot.safety.budgets import every_budget
-from bot.triggers import OURSELVES, SELF_WORK, Severity, Trigger, Value
+from bot.triggers import (
+    COMMENTS,
+    OURSELVES,
+    SELF_WORK,
+    Severity,
+    SourceKind,
+    Trigger,
+    Value,
+)
 
 
 class PauseFacts(Value):
@@ -245,6 +253,7 @@ def _ends(pause: Pause, minutes: int) -> str:
 
 _WORKING = (RunState.PREFLIGHT, RunState.RUNNING, RunState.VERIFYING, RunState.COMPENSATING)
 _SERIOUS = (Severity.HIGH, Severity.CRITICAL)
+_BY_PEOPLE = frozenset({*COMMENTS, SourceKind.LABEL, SourceKind.COCKPIT})
 
 
 class SelfWorkResumer:
@@ -304,7 +313,7 @@ class SelfWorkResumer:
                 since = max(since, lifted.lifted_at)
             elif recent and recent[0].detected_at <= lifted.lifted_at:
                 return
-        counted = [i for i in recent if i.detected_at >= since and i.severity is not Severity.LOW]
+        counted = [i for i in recent if i.detected_at >= since and _went_wrong(i)]
         if len(counted) < limits.incidents or counted[0].id == self._held_for.get(here):
             return
         newest = counted[0]
@@ -388,6 +397,12 @@ class SelfWorkResumer:
                 if balance.state is BudgetState.EXHAUSTED:
                     return f"the budget {name} is used up"
         return None
+
+
+def _went_wrong(incident: Incident) -> bool:
+    """Whether it counts for too many: not what a person asked for and took back."""
+    taken_back = incident.status is IncidentStatus.DECLINED and incident.source in _BY_PEOPLE
+    return incident.severity is not Severity.LOW and not taken_back
 
 
 def _is_fit(pull: PullRequest, base: str) -> bool:

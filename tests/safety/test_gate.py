@@ -9,6 +9,7 @@ import pytest
 
 from bot.records import incidents, pauses
 from bot.records.incidents import Opening
+from bot.records.lifecycle import IncidentStatus
 from bot.records.pauses import PauseKind, Pausing
 from bot.triggers import SELF_WORK, Repository, Severity
 from fakegithub.deliveries.delivery_faults import Lose
@@ -286,7 +287,8 @@ async def test_the_canary_is_one_that_can_be_merged_into_the_default_branch(
     await becomes(None, "running")
 
 
-async def _go_wrong(shop: Shop, *numbers: int) -> None:
+async def _go_wrong(shop: Shop, *numbers: int, asked: bool = False) -> None:
+    """Incidents of alerts; or of comments, each taken back."""
     async with shop.bot.records.begin() as conn:
         for n in numbers:
             opening = Opening(
@@ -295,14 +297,19 @@ async def _go_wrong(shop: Shop, *numbers: int) -> None:
                     id=shop.repository.id, owner="acme", name="shop", installation_id=1
                 ),
                 kind="alert", subject=f"alert {n}", title="odd", severity=Severity.MEDIUM,
-                source="alert", opened_by="bot", detected_at=shop.bot.clock(),
+                source="issue_comment" if asked else "alert", opened_by="bot",
+                detected_at=shop.bot.clock(),
             )  # fmt: skip
             await incidents.open_or_join(conn, opening)
+            if asked:
+                status = IncidentStatus.DECLINED
+                await incidents.move(conn, opening.id, status, at=opening.detected_at)
 
 
 async def test_too_many_incidents_within_a_day_pause_self_work(shop: Shop) -> None:
     number, head = await opened(shop, "agent", self_work=True)
     await gate_on(shop, head, "success")
+    await _go_wrong(shop, 3, 4, asked=True)
     await _go_wrong(shop, 0, 1, 2)
     await shop.bob.label(number, "look-again")
     run = await gate_on(shop, head, "failure")
