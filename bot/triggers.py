@@ -350,7 +350,8 @@ class SeverityRequest(Request):
 class CloseRequest(Request):
     """A person closed the issue of the incident here; `why` is GitHub's reason, such as completed.
 
-    Not a command: that the issue was closed says it.
+    Or it was `deleted` or `transferred`, and is here no more. Not a command: what was done with the
+    issue says it.
     """
 
     command: Literal["close"] = "close"

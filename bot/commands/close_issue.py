@@ -198,6 +198,8 @@ def _amended(papers: _Papers, status: IncidentStatus, said: str, at: datetime) -
 def _reason(trigger: Trigger) -> str:
     request = trigger.request
     if isinstance(request, CloseRequest):
+        if request.why in ("deleted", "transferred"):
+            return f"its issue was {request.why}"
         return f"its issue was closed{f' as {request.why}' if request.why else ''}"
     return "its issue was opened again"
 

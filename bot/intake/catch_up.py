@@ -50,7 +50,6 @@ from bot.intake import event_payloads, event_triggers
 from bot.intake.activity import ActivityWatch, Moves
 from bot.intake.event_payloads import (
     BISECT_LABEL,
-    INCIDENT_LABEL,
     REVERT_LABEL,
     CheckFailed,
     CommentPosted,
@@ -104,10 +103,10 @@ async def moved_since(
         issues: those that anything happened to.
         since: what happened before is none of our business.
     """
-    found = []
+    found, us = [], (await client.app()).bot_login
     for issue in issues:
         number = event_payloads.number(issue, "number")
-        if number is None or INCIDENT_LABEL not in event_payloads.label_names(issue):
+        if number is None or not event_payloads.may_be_of_incident(issue, us):
             continue
         async with records.connect() as conn:
             incident = await incidents.find_by_issue(conn, client.repository.id, number)

@@ -125,7 +125,16 @@ def label_names(payload: Payload) -> tuple[str, ...]:
 
 REVERT_LABEL = "playbook:revert"
 BISECT_LABEL = "playbook:bisect"
-INCIDENT_LABEL = "incident"
+_INCIDENT_LABEL = "incident"
+
+
+def may_be_of_incident(issue: Payload, us: str) -> bool:
+    """Whether this issue may be an incident's, for which the records need be asked.
+
+    We opened it: its label may have been taken off, or renamed. Or it has the label: we may have
+    been another App then.
+    """
+    return text(issue, "user", "login") == us or _INCIDENT_LABEL in label_names(issue)
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,10 @@ class Labeled:
 
 @dataclass(frozen=True)
 class IncidentClosed:
-    """A person closed the issue of an incident, or opened it again; `why` is GitHub's reason."""
+    """A person closed the issue of an incident, or opened it again; `why` is GitHub's reason.
+
+    One that is deleted, or moved to another repository, is closed here: `why` says it.
+    """
 
     repository: Repository
     login: str

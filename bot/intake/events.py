@@ -16,7 +16,6 @@ from bot.intake import event_payloads
 from bot.intake.comment_parser import may_command
 from bot.intake.event_payloads import (
     BISECT_LABEL,
-    INCIDENT_LABEL,
     REVERT_LABEL,
     ButtonPressed,
     CheckFailed,
@@ -245,9 +244,13 @@ def _labeled(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     return (labeled,)
 
 
+_GONE = ("deleted", "transferred")
+_CLOSINGS = ("closed", "reopened", *_GONE)
+
+
 @_reads("issues")
 def _issue_labeled(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
-    if delivery.action in ("closed", "reopened"):
+    if delivery.action in _CLOSINGS:
         return ()
     label = (event_payloads.text(delivery.payload, "label", "name") or "").lower()
     subject = event_payloads.number(delivery.payload, "issue", "number")
@@ -270,11 +273,13 @@ def _issue_labeled(delivery: Delivery, repository: Repository) -> tuple[Meaning,
 
 @_reads("issues")
 def _issue_closed(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
-    if delivery.action not in ("closed", "reopened"):
+    action = delivery.action
+    if action not in _CLOSINGS:
         return ()
     issue = event_payloads.mapping(delivery.payload, "issue")
     subject, login = event_payloads.number(issue, "number"), delivery.person()
-    if INCIDENT_LABEL not in event_payloads.label_names(issue) or subject is None or login is None:
+    is_ours = event_payloads.may_be_of_incident(issue, delivery.us.login)
+    if not is_ours or subject is None or login is None:
         return (NothingAsked("no incident closed by a person"),)
     return (
         IncidentClosed(
@@ -282,8 +287,8 @@ def _issue_closed(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
             login=login,
             delivery=delivery.id,
             subject=subject,
-            reopened=delivery.action == "reopened",
-            why=event_payloads.text(issue, "state_reason"),
+            reopened=action == "reopened",
+            why=action if action in _GONE else event_payloads.text(issue, "state_reason"),
             url=event_payloads.web_address(issue, "html_url"),
         ),
     )

@@ -121,6 +121,17 @@ def test_an_incident_is_resolved_or_taken_up_by_its_issue() -> None:
     assert (trigger.source.kind, trigger.source.subject) == (SourceKind.ISSUE, 5)
     (trigger,) = triggers("issues", closed("reopened"))
     assert trigger.request == ReopenRequest()
+    for gone in ("deleted", "transferred"):
+        (trigger,) = triggers("issues", closed(gone))
+        assert trigger.request == CloseRequest(why=gone)
+
+
+@pytest.mark.parametrize("labels", [None, [{"name": "Incident"}], [{"name": "outage"}]])
+def test_an_incidents_issue_is_known_by_who_opened_it_whatever_became_of_its_label(
+    labels: Any,
+) -> None:
+    (trigger,) = triggers("issues", closed(labels=labels, user={"login": "playbooks[bot]"}))
+    assert trigger.request == CloseRequest(why="completed")
 
 
 def test_other_issues_and_our_own_closing_ask_for_nothing() -> None:

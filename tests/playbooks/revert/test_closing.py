@@ -10,6 +10,7 @@ from bot.records import incidents
 from bot.records.audit import chain
 from bot.records.lifecycle import IncidentStatus
 from demo.person import Person
+from fakegithub.deliveries.delivery_faults import Lose
 from tests.playbooks.revert.test_afterwards import merged_onto_a_moved_base
 from tests.shop import Clock, Shop
 
@@ -110,6 +111,21 @@ async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop
     [said] = await shop.eventually(lambda: shop.from_bot(issue["number"]))
     assert said.startswith("@bob `/cancel` stops me: closing this issue did not")
     await _becomes(shop, issue["number"], IncidentStatus.ACTIVE)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("told", [True, False])
+async def test_an_issue_whose_label_was_taken_off_resolves_its_incident_as_well(
+    shop: Shop, clock: Clock, *, told: bool
+) -> None:
+    issue = await _no_longer_watched(shop)
+    await shop.bob.unlabel(issue, "incident")
+    if not told:
+        shop.github.faults.on_delivery(Lose(recorded=False), event="^issues$")
+    await _close(shop.bob, issue)
+    await shop.looked_again()
+    clock.forward(minutes=3)
+    await _becomes(shop, issue, IncidentStatus.RESOLVED)
 
 
 @pytest.mark.thorough
