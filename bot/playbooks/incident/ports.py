@@ -99,6 +99,8 @@ class StatusIssues(Protocol):
 
     async def update(self, number: int, *, body: str | None = None) -> Issue: ...
 
+    async def reopen(self, number: int) -> Issue: ...
+
     async def close(
         self,
         number: int,

@@ -89,9 +89,12 @@ class StatusPlaces:
             look_first=look_first,
         )
 
-    async def update_issue(self, number: int, body: str) -> None:
-        """Make the incident issue say `body`."""
-        await self.github.issues.update(number, body=marked(body, f"incident:{self.incident}"))
+    async def update_issue(self, number: int, body: str, *, calls: bool = False) -> None:
+        """Make the incident issue say `body`; where that `calls` for somebody, it is open."""
+        body = marked(body, f"incident:{self.incident}")
+        issue = await self.github.issues.update(number, body=body)
+        if calls and issue.state == "closed":
+            await self.github.issues.reopen(number)
 
     async def close_issue(self, number: int, *, completed: bool, body: str | None = None) -> None:
         """Close the incident issue, as done or as not planned; `body`: what it says from now on."""
@@ -311,8 +314,8 @@ class StatusPublisher:
             status = await self._status(saying, again, tries)
             closes = last and saying.standing.state != "needs you"
             if case.issue is not None and again and not closes:
-                number = case.issue
-                update = self._status_places.update_issue(number, saying.issue)
+                number, calls = case.issue, saying.standing.state == "needs you"
+                update = self._status_places.update_issue(number, saying.issue, calls=calls)
                 await tries.go(f"edit #{number}", update)
             if case.pull_request is not None and saying.section is not None:
                 number = case.pull_request

@@ -114,6 +114,24 @@ async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop
 
 
 @pytest.mark.thorough
+async def test_an_issue_that_was_closed_too_early_is_open_again_where_somebody_is_needed(
+    shop: Shop,
+) -> None:
+    broken = await merged_onto_a_moved_base(shop)
+    await shop.standing(broken, "I am waiting for `smoke` there")
+    [issue] = await shop.incidents()
+    await _close(shop.bob, issue["number"])
+    await shop.told(issue["number"], "`/cancel` stops me", times=1)
+    await shop.report("failure", branch="main")
+    await shop.asked(broken, times=1)
+    assert (await shop.alice.issue(issue["number"]))["state"] == "open"
+    await shop.says(broken, "/cancel")
+    await shop.final_word(broken)
+    await _close(shop.bob, issue["number"])
+    await _becomes(shop, issue["number"], IncidentStatus.RESOLVED)
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("told", [True, False])
 async def test_an_issue_whose_label_was_taken_off_resolves_its_incident_as_well(
     shop: Shop, clock: Clock, *, told: bool
