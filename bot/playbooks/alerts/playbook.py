@@ -240,6 +240,12 @@ _SETTLING = 4
 """What has cleared is looked at once more after this part of the usual wait: alerts flap."""
 
 
+class _Seen(ConditionGroup):
+    """The group, with its incident's severity; None: a Run begun before this was read."""
+
+    severity: Severity | None = None
+
+
 class _Looked(Value):
     """The group now, and the severity its incident has."""
 
@@ -310,18 +316,23 @@ async def _look(work: AlertWorkflow, now: datetime, *, may_end: bool) -> _Looked
     """
     group_id, records = work.facts.group.id, work.parts.records
 
-    async def read(_: bool) -> ConditionGroup | None:
+    async def read(_: bool) -> _Seen | None:
         async with records.connect() as conn:
-            return await alerts.find(conn, group_id)
+            group = await alerts.find(conn, group_id)
+            incident = await incidents.find(conn, work.incident)
+        severity = None if incident is None else incident.severity
+        return None if group is None else _Seen(**dict(group), severity=severity)
 
-    # `Group | None` is a type, and only used to read the result back.
-    found = await work.run.step(Step.READ_ALERTS, ConditionGroup | None, read)  # type: ignore[arg-type]
-    group: ConditionGroup = found or work.facts.group
-    is_over = group.is_clear and may_end
-    is_worse = severity_of(group).rank > work.facts.severity.rank
-    if not is_over and (group.is_clear or not is_worse):
-        return _Looked(group=group, severity=work.facts.severity)
-    return await _write_down(work, now, may_end=may_end)
+    # `_Seen | None` is a type, and only used to read the result back.
+    found = await work.run.step(Step.READ_ALERTS, _Seen | None, read)  # type: ignore[arg-type]
+    seen: _Seen = found or _Seen(**dict(work.facts.group))
+    is_over = seen.is_clear and may_end
+    if is_over or (not seen.is_clear and severity_of(seen).rank > work.judged.rank):
+        looked = await _write_down(work, now, may_end=may_end)
+        work.judged = looked.severity
+        return looked
+    # What a person says of it stands, until it gets worse than what they saw.
+    return _Looked(group=seen, severity=seen.severity or work.facts.severity)
 
 
 async def _write_down(work: AlertWorkflow, now: datetime, *, may_end: bool) -> _Looked:

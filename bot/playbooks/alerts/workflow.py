@@ -204,6 +204,7 @@ class AlertWorkflow:
         attempt: which attempt at the incident this is, counted from 1.
         first: the first Run that followed this episode of the alerts: perhaps this one.
         decided: what an earlier one decided about it.
+        judged: the severity that the alerts themselves have given it, whatever people say of it.
     """
 
     def __init__(self, run: Run, trigger: Trigger, parts: AlertResources, triaged: Triaged) -> None:
@@ -223,7 +224,7 @@ class AlertWorkflow:
         self.adr = ""
         self.said = ""
         self._kept: StatusMessage | None = None
-        self._labelled = opened.incident.severity
+        self._labelled = self.judged = opened.incident.severity
         self.facts = AlertFacts(
             incident=self.incident,
             severity=opened.incident.severity,

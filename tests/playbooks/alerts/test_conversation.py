@@ -59,6 +59,36 @@ async def test_a_group_of_alerts_is_one_incident_until_every_condition_has_clear
 
 
 @pytest.mark.thorough
+async def test_what_a_person_says_of_its_severity_stands_until_the_alerts_get_worse(
+    shop: Shop, sender: Sender
+) -> None:
+    await sender.alertmanager("g", alert("A", severity="high"))
+    number = (await sender.incident("active")).issue or 0
+
+    async def says(severity: str) -> None:
+        async def shown() -> bool:
+            issue = await shop.alice.issue(number)
+            labels = [each["name"] for each in issue["labels"]]
+            is_labelled = [each for each in labels if "severity" in each] == [
+                f"severity:{severity}"
+            ]
+            return is_labelled and f"\nSeverity: {severity} · " in issue["body"]
+
+        await shop.eventually(shown)
+
+    await says("high")
+    assert await (await shop.says(number, "/severity low")).reaction() == "+1"
+    await says("low")
+    await sender.alertmanager(
+        "g", alert("A", "resolved", severity="high"), alert("B", severity="high")
+    )
+    await shop.looked_again()
+    await says("low")
+    await sender.alertmanager("g", alert("C"))
+    await says("critical")
+
+
+@pytest.mark.thorough
 async def test_what_grafana_says_opens_an_incident_and_resolves_it(
     shop: Shop, sender: Sender
 ) -> None:
