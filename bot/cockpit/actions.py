@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 import structlog
 from aiohttp import web
 from cachetools import LRUCache, TTLCache
+from ulid import ULID
 from yarl import URL
 
 from bot.cockpit.permissions import VisibleRepository
@@ -147,6 +148,7 @@ LONGEST_LINE = 1_000
 LONGEST_REASON = 2_000
 _PATIENCE = 60.0
 """Seconds that a dry run may take."""
+_ANSWERED_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,17 @@ async def answer_to_show(visit: Visit, window: ScopedRecords) -> Shown | None:
     if not run:
         return None
     answer = await window.answer(run)
-    if answer is not None and answer.actor != visit.who.login:
-        return None
-    return Shown(answer)
+    if answer is None:
+        return Shown(None) if _is_lately_made(run, visit.now) else None
+    return Shown(answer) if answer.actor == visit.who.login else None
+
+
+def _is_lately_made(run: str, now: datetime) -> bool:
+    """Whether this may be a request that waits: else it is none of ours, or long forgotten."""
+    try:
+        return now - ULID.from_str(run.upper()).datetime < _ANSWERED_WITHIN
+    except (ValueError, OverflowError):
+        return False
 
 
 class Actions:
@@ -300,7 +310,7 @@ class Actions:
             here=CommentPlace(repository.full_name, web_address),
             login=login,
             kind=SourceKind.COCKPIT,
-            object_id=_identity(login, visit.form.get("once", "")),
+            object_id=_identity(login, visit.form.get("once", ""), line),
             subject=incident.issue if incident else None,
             is_pull_request=False,
             body=line,
@@ -349,7 +359,7 @@ def command_line(form: Mapping[str, str]) -> str:
     return f"{line} because {reason}" if reason else line
 
 
-def _identity(login: str, once: str) -> int:
+def _identity(login: str, once: str, line: str) -> int:
     """The same form sent twice is one request; the number stands where a comment's id would."""
-    digest = hashlib.sha256(f"{login}\n{once}".encode()).digest()
+    digest = hashlib.sha256(f"{login}\n{once}\n{line}".encode()).digest()
     return int.from_bytes(digest[:7])

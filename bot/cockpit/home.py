@@ -270,7 +270,8 @@ class HouseState:
     Attributes:
         needs_you: what waits for a person, the gravest first; `needs_you_count` with what is cut.
         config_questions: versions of the configuration that do not count; counted with them.
-        others: open incidents that need nobody; `is_cut` where there are more than are shown.
+        listed_count: how many incidents of the severity that is asked for are open.
+        others: those of them that need nobody; `is_cut` where there are more than are shown.
         elsewhere: Runs at work on what no tile is about.
         active_count: how many Runs are at work, shown or not.
     """
@@ -280,6 +281,7 @@ class HouseState:
     needs_you: tuple[Tile, ...]
     needs_you_count: int
     config_questions: tuple[ConfigQuestion, ...]
+    listed_count: int
     others: tuple[Tile, ...]
     is_cut: bool
     elsewhere: tuple[Active, ...]
@@ -313,9 +315,12 @@ class HomePage:
     async def page(self, visit: Visit) -> web.StreamResponse:
         """Show how things stand."""
         sight, chosen = visit.narrowed()
-        wanted = incident_filter(visit.query, status=OPEN_WORD)
+        # The figures above the list are about all that is open.
+        severity = visit.query.get("severity", "")
+        wanted = incident_filter({"status": OPEN_WORD, "severity": severity})
         async with visit.window(sight) as window:
-            counts = await window.count_open(wanted)
+            counts = await window.count_open()
+            listed = sum(n for each, n in counts.items() if wanted.severity in (None, each))
             gravest = await window.gravest(wanted, limit=MOST_TILES)
             needing = await window.needing_somebody()
             config_questions = await window.config_questions()
@@ -340,7 +345,8 @@ class HomePage:
                 others=tuple(
                     tiles[each.id] for each in gravest if not tiles[each.id].next.is_yours
                 ),
-                is_cut=sum(counts.values()) > len(gravest),
+                listed_count=listed,
+                is_cut=listed > len(gravest),
                 elsewhere=await shelf.at_work(live, known),
                 active_count=active_count,
                 heads=tuple(

@@ -21,7 +21,7 @@ import structlog
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cockpit.permissions import Sight
+from bot.cockpit.permissions import Sight, Unknown
 from bot.cockpit.render import HEADERS
 from bot.cockpit.request import AccessRule, PageRoute, Visit
 from bot.cockpit.text import plain
@@ -49,7 +49,8 @@ class Live:
 
         Args:
             records: where the news are.
-            watcher: what the holder of a session may see now; None once it is over.
+            watcher: what the holder of a session may see now; None once it is over. Raises
+                Unknown where GitHub cannot be asked.
             look_every: seconds between two looks, while there is somebody to tell.
         """
         self._records = records
@@ -80,6 +81,8 @@ class Live:
 
     async def stream(self, visit: Visit) -> web.StreamResponse:
         """Tell one page what changes, until it goes away or its reader is logged out."""
+        if visit.request.method == "HEAD":
+            return web.Response(headers=HEADERS, content_type="text/event-stream")
         if not self._has_room(visit.who.token_hash):
             return web.Response(status=503, headers=HEADERS | {"Retry-After": "30"})
         task = asyncio.current_task()
@@ -124,7 +127,11 @@ class Live:
             await self._news(BEAT_SECONDS)
             if loop.time() - asked_at > RIGHTS_SECONDS:
                 asked_at = loop.time()
-                seen = await self._watcher(key, datetime.now(UTC))
+                try:
+                    seen = await self._watcher(key, datetime.now(UTC))
+                except Unknown:
+                    # The page asks again, and says what it is told then.
+                    return None
                 if seen is None:
                     return await _send(response, "over", "", {})
                 sight = seen

@@ -204,10 +204,13 @@ class Manual:
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         asked = request.match_info["path"]
-        found = (self._folder / asked).resolve()
-        if not found.is_relative_to(self._folder):
-            raise web.HTTPNotFound(text=_NO_PAGE)
-        if found.is_dir():
+        try:
+            found = (self._folder / asked).resolve()
+            found.relative_to(self._folder)
+            is_folder = found.is_dir()
+        except (OSError, ValueError):  # elsewhere, or no name that a file can have
+            raise web.HTTPNotFound(text=_NO_PAGE) from None
+        if is_folder:
             if asked and not asked.endswith("/"):
                 raise web.HTTPMovedPermanently(f"{request.path}/")
             found /= "index.html"

@@ -144,7 +144,9 @@ class Visit:
         )
 
     def here(self) -> str:
-        """This page's address, without what was only said once."""
+        """This page's address, without what was only said once; of an answer, the form's page."""
+        if self.request.method == "POST":
+            return inside(self.form.get("back", ""))
         query = [(name, value) for name, value in self.query.items() if name != "request"]
         return str(URL(self.request.path).with_query(query)) if query else self.request.path
 
@@ -276,18 +278,17 @@ _LONGEST = 200
 Word = TypeVar("Word", bound=StrEnum)
 
 
-def incident_filter(query: Mapping[str, str], *, status: str = "") -> Filter:
+def incident_filter(query: Mapping[str, str]) -> Filter:
     """Read `status`, `severity`, `kind` and `q` from an address.
 
     Raises:
         PageRefused: one of them is not allowed; says what is.
     """
-    wanted = query.get("status", status)
     kind = query.get("kind", "")
     if kind and kind not in KINDS:
         raise _wrong("kind", KINDS)
     return Filter(
-        statuses=_statuses(wanted),
+        statuses=_statuses(query.get("status", "")),
         severity=_word(Severity, "severity", query.get("severity", "")),
         kind=kind or None,
         words=words(query, "q"),

@@ -61,9 +61,9 @@ class ScopedRecords:
         """Incidents, the newest first."""
         return await dashboard.newest(self._conn, self._ids, wanted, before=before, limit=limit)
 
-    async def count_open(self, wanted: Filter) -> dict[Severity, int]:
+    async def count_open(self) -> dict[Severity, int]:
         """How many incidents are open, by severity."""
-        return dict(await dashboard.count_open(self._conn, self._ids, wanted))
+        return dict(await dashboard.count_open(self._conn, self._ids))
 
     async def lately_resolved(self, *, limit: int) -> list[Incident]:
         """What was resolved last."""

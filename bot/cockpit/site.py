@@ -54,6 +54,7 @@ def _put_off(outage: Outage) -> PageRefused:
     return PageRefused(503, f"This page cannot be made now: {outage.value}.", remedy)
 
 
+_LINKS = "The links above lead to those there are."
 _OUR_FAULT = PageRefused(
     500,
     "This page could not be made: the fault is ours.",
@@ -133,7 +134,7 @@ class Cockpit:
 
     def routes(self) -> list[web.RouteDef]:
         """Every route, and a page for addresses that lead nowhere."""
-        nowhere = PageRoute("*", "/{nothing:.*}", _nowhere, AccessRule.OPEN)
+        nowhere = PageRoute("*", "/{nothing:.*}", self._nowhere, AccessRule.OPEN)
         return [
             web.get("/", _to_the_cockpit),
             *Manual().routes(),
@@ -168,6 +169,9 @@ class Cockpit:
             except web.HTTPException:
                 raise
             except Exception as error:
+                if request.transport is None or request.transport.is_closing():
+                    # Whoever hangs up in the middle of an answer is no fault of ours.
+                    raise
                 if (outage := outage_of(error)) is not None:
                     log.warning("a page was put off", path=route.path, why=str(error))
                     return _refusal(visit, _put_off(outage))
@@ -177,6 +181,8 @@ class Cockpit:
         return serve
 
     async def _answer(self, route: PageRoute, visit: Visit) -> web.StreamResponse:
+        if "\x00" in visit.request.path or "\x00" in "".join(visit.query.values()):
+            raise PageRefused(404, "There is no such page.", _LINKS)
         session = visit.session = await self._session(visit)
         is_change = visit.request.method == "POST"
         if session is None and route.rule is AccessRule.SIGNED_IN:
@@ -220,12 +226,7 @@ class Cockpit:
         """What the holder of this session may see now; None once it is over."""
         async with self._parts.read_only.connect() as conn:
             session = await sessions.find_hashed(conn, key, now=now)
-        if session is None:
-            return None
-        try:
-            return await self._rights.of(session)
-        except Unknown:
-            return None
+        return None if session is None else await self._rights.of(session)
 
     def _refuse_other_sites(self, request: web.Request) -> None:
         ours = URL(self._parts.url()).origin()
@@ -251,6 +252,13 @@ class Cockpit:
             raise PageRefused(404, "There is no such file.")
         return found
 
+    async def _nowhere(self, visit: Visit) -> web.StreamResponse:
+        forms = {each.address for each in self.table if each.method == "POST"}
+        if visit.request.method == "GET" and visit.request.path in forms:
+            # The address of an answer, opened by itself: what was sent is not there any more.
+            return await self._root(visit)
+        raise PageRefused(404, "There is no such page.", _LINKS)
+
     async def _set_theme(self, visit: Visit) -> web.StreamResponse:
         answer = see_other(inside(visit.form.get("back", f"{ROOT}/")))
         theme = visit.form.get("theme", "")
@@ -275,11 +283,6 @@ def _refusal(visit: Visit, refused: PageRefused) -> web.Response:
 
 async def _to_the_cockpit(_: web.Request) -> web.StreamResponse:
     raise web.HTTPFound(f"{ROOT}/")
-
-
-async def _nowhere(visit: Visit) -> web.StreamResponse:
-    del visit
-    raise PageRefused(404, "There is no such page.", "The links above lead to those there are.")
 
 
 async def _form(request: web.Request) -> dict[str, str]:

@@ -92,13 +92,10 @@ async def newest(
     return [_incident(row) for row in rows]
 
 
-async def count_open(
-    conn: AsyncConnection, repositories: Ids, wanted: Filter
-) -> Mapping[Severity, int]:
+async def count_open(conn: AsyncConnection, repositories: Ids) -> Mapping[Severity, int]:
     """Count the open incidents by severity."""
-    narrowed = wanted.model_copy(update={"statuses": tuple(sorted(OPEN)), "severity": None})
     query = (
-        _filtered(repositories, narrowed)
+        _filtered(repositories, Filter(statuses=tuple(sorted(OPEN))))
         .with_only_columns(incidents.c.severity, sa.func.count())
         .group_by(incidents.c.severity)
     )

@@ -7,8 +7,10 @@ import re
 import pytest
 
 from bot.cockpit.actions import MOST_WITHOUT_RIGHT
+from bot.triggers import Severity
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives, known_to_bot
+from tests.cockpit.house import House
 from tests.cockpit.visitor import Page
 from tests.playbooks.bisect.bisecting import history
 from tests.safety.test_founder import MIGRATION, shop_with_a_founder
@@ -62,6 +64,41 @@ async def test_the_same_form_sent_twice_is_one_request(arrives: Arrives, shop: S
     assert first.url == second.url
     await shop.merged_hotfix()
     assert len(await shop.hotfixes()) == 1
+
+
+async def test_one_form_with_two_commands_is_two_requests_and_one_unheard_of_is_none(
+    arrives: Arrives, shop: Shop, house: House
+) -> None:
+    incident, run = await house.incident("Logins fail", severity=Severity.HIGH)
+    alice = await arrives("alice")
+    address = f"/ui/incidents/{incident.id}"
+    for unknown in ("nonsense", "%F0%9F%92%A9", "0" * 26, run.id[:-1]):
+        page = await alice.get(f"{address}?request={unknown}")
+        assert "Your request" not in page.words, unknown
+    form = next(each for each in page.forms() if each["action"] == "/ui/act" and "run" not in each)
+    for level in ("critical", "low"):
+        page = await alice.post("/ui/act", form | {"line": f"/severity {level}"})
+        assert await answered(alice, shop, page) == "Done."
+    assert "● low" in (await alice.get(address)).words.partition("opened by")[0]
+
+
+async def test_what_follows_a_form_leads_back_to_the_page_it_stood_on(
+    arrives: Arrives, shop: Shop, house: House
+) -> None:
+    del house
+    alice = await arrives("alice")
+    back = f"/ui/start?repo={shop.name}"
+    for line, title in (("/pause self-work because x", "Plan"), ("/revrt #1", "Start a playbook")):
+        page = await start(alice, shop, line)
+        assert page.title == title
+        assert "data-events" not in page.text
+        ways = {each["back"] for each in page.forms() if "back" in each}
+        assert ways <= {back, "/ui/"}, ways
+        colours = next(each for each in page.forms() if each["action"] == "/ui/theme")
+        assert (await alice.post("/ui/theme", colours)).title == "Start a playbook"
+    nobody = await arrives("")
+    refused = await nobody.post("/ui/act", {"line": "/status"})
+    assert (refused.status, 'href="/ui/login"' in refused.text) == (401, True)
 
 
 async def test_a_plan_that_comes_to_nothing_says_why_and_offers_no_start(

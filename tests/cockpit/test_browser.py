@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
@@ -14,6 +16,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 from bot.app import Bot
 from tests.cockpit.chromium import CHROMIUM, MISSING, log_in
 from tests.cockpit.conftest import known_to_bot
+from tests.cockpit.house import House
 from tests.playbooks.bisect.bisecting import history
 from tests.safety.test_founder import MIGRATION, shop_with_a_founder
 from tests.shop import Shop
@@ -138,6 +141,89 @@ async def test_what_happens_while_the_page_is_renewed_is_announced_too_and_stays
     await expect(watch.page.locator("#news")).to_have_text("Two is resolved")
     assert len(renewed) == 2
     assert watch.faults == []
+    await watch.context.close()
+
+
+async def _answers(page: Page, address: str, *answers: dict[str, Any] | None) -> None:
+    """Whoever asks for the address gets these, one after the other; None: the bot's own answer."""
+    left = list(answers)
+
+    async def answer(route: Route) -> None:
+        here = left.pop(0) if left else None
+        await (route.continue_() if here is None else route.fulfill(**here))
+
+    await page.route(address, answer)
+
+
+def _stream(event: str, **data: Any) -> dict[str, Any]:
+    body = f"retry: 600000\n\nevent: {event}\ndata: {json.dumps(data)}\n\n"
+    return {"content_type": "text/event-stream", "body": body}
+
+
+@pytest.mark.thorough
+async def test_an_open_page_finds_back_and_keeps_what_is_typed_and_where_its_reader_is(
+    browser: Browser, bot: Bot, house: House
+) -> None:
+    incident, _ = await house.incident("Logins fail")
+    watch = await _arrive(browser, bot, "alice", "/ui/")
+    page, cockpit = watch.page, f"http://127.0.0.1:{bot.port}"
+    news, heading = page.locator("#news"), page.locator("h1")
+    await page.clock.install(time=datetime.now(UTC) + timedelta(days=3))
+
+    # A proxy that answers for a bot that is away ends the stream for good.
+    away = {"status": 502, "body": "Bad gateway"}
+    await page.goto("about:blank")
+    await _answers(page, "**/ui/events?*", away)
+    await page.goto(f"{cockpit}/ui/incidents")
+    await page.clock.run_for(4_000)
+    await expect(news).to_contain_text("What you see may be old.")
+    await house.incident("Carts are empty")
+    await page.clock.run_for(12_000)
+    await watch.sees("Carts are empty")
+    await page.clock.run_for(30_000)
+    # The clock of this computer is three days ahead.
+    assert "d ago" not in await page.locator("main").inner_text()
+    await page.unroute("**/ui/events?*")
+
+    # What cannot be made now does not take the place of what was.
+    address = f"{cockpit}/ui/incidents/{incident.id}"
+    await page.goto("about:blank")
+    await _answers(page, "**/ui/events?*", _stream("changed", say=["One is mitigated"]))
+    await _answers(page, address, None, {"status": 503, "body": "<main id=main><h1>Not now"})
+    await page.goto(address)
+    await expect(news).to_have_text("This page could not be renewed; it will be tried again.")
+    await expect(heading).to_have_text("Logins fail")
+    await page.clock.run_for(4_000)
+    await expect(news).to_have_text("One is mitigated")
+    await page.unroute("**/ui/events?*")
+
+    # Whoever came to a button with the keyboard stays there.
+    retry = page.get_by_role("button", name="Retry")
+    await page.reload()
+    await retry.focus()
+    await house.incident("Search is down")
+    await expect(news).to_contain_text("Search is down")
+    await expect(retry).to_be_focused()
+
+    # What was typed stays, and so does the plan that follows.
+    await page.goto(f"{cockpit}/ui/start?play=pause")
+    await page.get_by_label("Command").fill("/pause self-work because x")
+    await page.get_by_role("button", name="Show the plan first").focus()
+    await house.incident("Prices are zero")
+    await expect(news).to_contain_text("It is shown when you have sent or closed the form.")
+    await page.get_by_role("button", name="Show the plan first").click()
+    await expect(heading).to_have_text("Plan")
+    await house.incident("Totals are odd")
+    await asyncio.sleep(2)
+    await expect(heading).to_have_text("Plan")
+
+    # Whoever is logged out is told that, and nothing else after it.
+    await page.goto("about:blank")
+    await _answers(page, "**/ui/events?*", _stream("over"))
+    await page.goto(f"{cockpit}/ui/")
+    await expect(news).to_contain_text("You are logged out.")
+    await page.clock.run_for(9_000)
+    await expect(news).to_contain_text("You are logged out.")
     await watch.context.close()
 
 

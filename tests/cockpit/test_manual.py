@@ -104,7 +104,10 @@ async def test_a_browser_shows_and_searches_it_under_the_cockpits_policy(
     await page.close()
 
 
-@pytest.mark.parametrize("path", ["/../../../pyproject.toml", "/%2e%2e/render.py", "/nowhere"])
+@pytest.mark.parametrize(
+    "path",
+    ["/../../../pyproject.toml", "/%2e%2e/render.py", "/nowhere", "/%00", f"/{'a' * 300}"],
+)
 async def test_what_is_no_page_of_it_is_not_shown(address: str, path: str) -> None:
     async with aiohttp.ClientSession() as session:
         from yarl import URL

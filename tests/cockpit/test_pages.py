@@ -15,13 +15,16 @@ import sqlalchemy as sa
 from yarl import URL
 
 from bot.app import Bot
+from bot.cockpit import live
 from bot.cockpit.home import PER_PAGE
 from bot.cockpit.live import MOST_OF_ONE
+from bot.cockpit.permissions import Sight, Unknown
 from bot.cockpit.request import KINDS
 from bot.cockpit.text import moment
 from bot.records.audit.anchors import Anchor, public_key
 from bot.records.audit.chain import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState
+from bot.records.sessions import Session
 from bot.records.tables.safety import audit_entries
 from bot.slash_commands import ENTRIES
 from bot.triggers import Severity
@@ -120,12 +123,53 @@ async def test_filters_narrow_what_is_listed(arrives: Arrives, shop: Shop, house
     assert "Logins" not in page.words
 
 
+async def test_the_figures_of_the_first_page_are_about_all_that_is_open_whatever_is_listed(
+    arrives: Arrives, shop: Shop, house: House
+) -> None:
+    await house.incident("Logins fail", severity=Severity.HIGH)
+    alice = await arrives("alice")
+    for query in ("severity=low", "q=zzz", "kind=bisect", "status=resolved"):
+        page = await alice.get(f"/ui/?repo={shop.name}&{query}")
+        assert "1 open · 1 high" in page.words, query
+        assert ('<li class="tile' in page.text) is (query != "severity=low")
+    assert (
+        "None of this severity but what needs you."
+        in (await alice.get(f"/ui/?repo={shop.name}&severity=low")).words
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "leads_to"),
+    [
+        *(("GET", f"/ui/{form}", 303, "/ui/") for form in ("plan", "act", "theme", "logout")),
+        ("POST", "/ui/nowhere", 404, None),
+        ("GET", "/ui/incidents/%00", 404, None),
+        ("GET", "/ui/bisects/%00", 404, None),
+        ("GET", "/ui/ramps/%00", 404, None),
+        ("GET", "/ui/?request=%00", 404, None),
+        ("HEAD", "/ui/events", 200, None),
+    ],
+)
+async def test_an_odd_address_is_answered_at_once(
+    arrives: Arrives, house: House, method: str, path: str, status: int, leads_to: str | None
+) -> None:
+    del house
+    alice = await arrives("alice")
+    url = URL(f"{alice.cockpit}".rstrip("/") + path, encoded=True)
+    form = {"data": {"a": "b"}} if method == "POST" else {}
+    async with asyncio.timeout(10):
+        async with alice.session.request(method, url, allow_redirects=False, **form) as answer:
+            assert (answer.status, answer.headers.get("Location")) == (status, leads_to)
+        # A browser's or a proxy's next request may come through the same connection.
+        assert (await alice.get("/ui/help")).status == 200
+
+
 async def test_what_is_quiet_says_what_to_do_when_it_is_not(
     arrives: Arrives, shop: Shop, house: House
 ) -> None:
     del house
     page = await (await arrives("alice")).get(f"/ui/?repo={shop.name}")
-    assert page.title == "✓ No incident is open"
+    assert page.title == f"✓ No incident is open in {shop.name}"
     assert "comment /revert on the pull request that broke it" in page.words
 
 
@@ -182,6 +226,26 @@ async def test_what_changed_before_a_page_begins_to_listen_is_told_it_at_once(
     async with asyncio.timeout(60):
         while (await _event(alice, "", begun))["event"] != "changed":
             pass  # as above
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_a_stream_says_that_its_reader_is_logged_out_only_where_that_is_so(
+    arrives: Arrives, bot: Bot, house: House, monkeypatch: pytest.MonkeyPatch, *, is_over: bool
+) -> None:
+    async def away(session: Session) -> Sight:
+        raise Unknown(f"what {session.login} may see")
+
+    alice = await arrives("alice")
+    monkeypatch.setattr(live, "RIGHTS_SECONDS", -1.0)
+    async with alice.session.get(alice.cockpit.with_path("/ui/events")) as stream:
+        if is_over:
+            await alice.post("/ui/logout", (await alice.get("/ui/help")).forms()[-1])
+        else:
+            monkeypatch.setattr(bot.cockpit._rights, "of", away)
+        await house.incident("Carts are empty")
+        async with asyncio.timeout(60):
+            said = await stream.text()
+    assert ("event: over" in said) is is_over
 
 
 async def test_closed_pages_leave_their_place_and_one_session_cannot_take_all(
