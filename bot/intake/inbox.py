@@ -22,7 +22,7 @@ from bot.records.database import ahead, insert_into, reading
 from bot.records.outages import outage_of
 from bot.records.sqlite import InsertAtOnce
 from bot.records.tables.intake import inbox
-from bot.triggers import Trigger
+from bot.triggers import SourceKind, Trigger
 
 Entry = TypeVar("Entry")
 Result = TypeVar("Result")
@@ -217,7 +217,7 @@ class Inbox:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: it could not be stored; the sender must send it again.
         """
-        if trigger.key in self._forgotten:
+        if _key(trigger) in self._forgotten:
             return Receipt(trigger, is_new=False)
         # Strangers could hold up everybody else by talking quickly, and catch-up reads many again.
         if delivery_id is not None and not is_talk:
@@ -317,7 +317,7 @@ class Inbox:
             new = set(await self._insert(connection, rows))
         if new:
             self.arrived.set()
-        repeated = {each.trigger.key for each in batch} - new
+        repeated = {_key(each.trigger) for each in batch} - new
         stored = {}
         if repeated:
             async with reading(self._database).connect() as connection:
@@ -326,7 +326,7 @@ class Inbox:
         first = {key: Trigger.model_validate(payload) for key, payload in stored.items()}
         receipts = []
         for each in batch:
-            key = each.trigger.key
+            key = _key(each.trigger)
             is_new = key in new and key not in first
             receipts.append(Receipt(first.setdefault(key, each.trigger), is_new))
         return receipts
@@ -343,9 +343,14 @@ def _insert_where_new(database: AsyncEngine) -> ReturningInsert[str]:
 _COLUMNS = ("key", "delivery_id", "payload", "received_at", "is_talk")
 
 
+def _key(trigger: Trigger) -> str:
+    """What is stored once: a caller's key is used up wherever it was used first."""
+    return trigger.source.key if trigger.source.kind is SourceKind.API else trigger.key
+
+
 def _row(trigger: Trigger, delivery_id: str | None, *, is_talk: bool) -> dict[str, Any]:
     return {
-        "key": trigger.key,
+        "key": _key(trigger),
         "delivery_id": delivery_id,
         "payload": trigger.model_dump(mode="json"),
         "received_at": trigger.received_at,

@@ -379,7 +379,7 @@ class Api:
             request=asked,
         )
         stored = (await self._inbox.put(trigger)).trigger
-        if stored.request != trigger.request:
+        if (stored.request, stored.repository.id) != (trigger.request, repository.id):
             raise HttpProblem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "This Idempotency-Key was used with another body. Use a new key.",

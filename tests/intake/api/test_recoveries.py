@@ -356,6 +356,25 @@ async def test_a_key_used_with_another_body_is_refused(client: Client, snapshot:
     assert await client.revert(BODY | {"pull_request": 8}, key="k-1") == (422, snapshot)
 
 
+async def test_a_key_used_for_another_repository_or_route_is_refused(
+    client: Client, reception: Reception
+) -> None:
+    acme = client.holding("all-of-acme")
+    both = [BODY | {"repository": name} for name in ("acme/app", "acme/shop")]
+    at_once = await asyncio.gather(*(acme.revert(body, key="k-2") for body in both))
+    assert sorted(status for status, _ in at_once) == [202, 422]
+    first = both[[status for status, _ in at_once].index(202)]
+    assert [(await acme.revert(body, key="k-2"))[0] for body in both] == [
+        202 if body is first else 422 for body in both
+    ]
+    search = {"repository": first["repository"], "bad": "main", "reason": "logins fail"}
+    key = {"Idempotency-Key": "k-2"}
+    assert (await acme.call("POST", "/incidents/bisect", search, key))[0] == 422
+    assert {each.repository.full_name.lower() for each in reception.accepted} == {
+        first["repository"]
+    }
+
+
 async def test_the_keys_of_two_tokens_do_not_meet(client: Client, database: AsyncEngine) -> None:
     await client.revert(BODY, key="k-1")
     body = BODY | {"repository": "acme/app", "pull_request": 8}
