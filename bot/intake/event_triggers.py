@@ -19,7 +19,6 @@ from bot.intake.event_payloads import (
 )
 from bot.slash_commands import BUTTONS, COMMANDS
 from bot.triggers import (
-    LATE,
     OURSELVES,
     Actor,
     ActorKind,
@@ -39,6 +38,8 @@ from bot.triggers import (
 )
 
 LONGEST_AGO = timedelta(days=30)
+ON_TIME = timedelta(seconds=10)
+"""So long a comment takes to come at most: GitHub's times are told in seconds."""
 
 
 def triggers(
@@ -97,7 +98,7 @@ def _meant_at(
     said_at: datetime | None, received_at: datetime, at_github: datetime | None
 ) -> datetime:
     """When a comment counts as received: what came after it was written it does not mean."""
-    if said_at is None or at_github is None or at_github - said_at <= LATE:
+    if said_at is None or at_github is None or at_github - said_at <= ON_TIME:
         return received_at
     return received_at - min(at_github - said_at, LONGEST_AGO)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
 from bot.cockpit.actions import MOST_WITHOUT_RIGHT
 from bot.triggers import Severity
+from fakegithub.server import DemoGitHub
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Page
 from tests.playbooks.bisect.bisecting import history
 from tests.safety.test_founder import MIGRATION, shop_with_a_founder
+from tests.security.test_late_words import said_long_ago
 from tests.shop import Shop
 
 
@@ -243,6 +246,25 @@ async def test_what_waits_for_a_person_is_approved_on_its_page(
     await shop.merged_hotfix()
     page = await alice.get(incident[1])
     assert "the approval was given" in page.words
+
+
+@pytest.mark.thorough
+async def test_a_comment_that_was_on_its_way_when_a_button_was_pressed_does_not_mean_it(
+    arrives: Arrives, github: DemoGitHub, shop: Shop
+) -> None:
+    await known_to_bot(shop.bot, shop)
+    alice = await arrives("alice")
+    plan = await start(alice, shop, "/pause self-work because evals fell")
+
+    async def pressed() -> None:
+        page = await alice.press(plan, "/pause")
+        assert (await answered(alice, shop, page)).startswith("Done.")
+
+    number, word = await shop.broken(), "/unpause because all is well"
+    minute = timedelta(minutes=1)
+    said = await said_long_ago(github, shop, number, word, pressed, ago=minute)
+    assert await said.reaction() == "confused"
+    assert "Self-work: paused" in (await alice.get("/ui/")).words
 
 
 @pytest.mark.thorough

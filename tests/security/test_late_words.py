@@ -10,7 +10,7 @@ import pytest
 
 from bot.command_arguments import CommentPlace
 from bot.intake.event_payloads import CommentPosted
-from bot.intake.event_triggers import triggers
+from bot.intake.event_triggers import ON_TIME, triggers
 from bot.triggers import (
     LATE,
     Actor,
@@ -169,8 +169,9 @@ def asked(source: Source, received_at: datetime) -> Trigger:
 @pytest.mark.parametrize(
     ("age", "at_github", "counts_as_received"),
     [
-        (LATE, NOON, OURS),
-        (LATE + SECOND, NOON, OURS - LATE - SECOND),
+        (ON_TIME, NOON, OURS),
+        (ON_TIME + SECOND, NOON, OURS - ON_TIME - SECOND),
+        (LATE, NOON, OURS - LATE),
         # Of a comment as old as the world no id can be made.
         (timedelta(days=20_000), NOON, OURS - timedelta(days=30)),
         # Before GitHub has answered anything nobody knows how late it is.
