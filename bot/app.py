@@ -52,7 +52,7 @@ from bot.intake.catch_up import CatchUp
 from bot.intake.dispatcher import Dispatcher
 from bot.intake.event_payloads import OurApp
 from bot.intake.http.auth import Callers, KnownTokens
-from bot.intake.http.entrance import Entrance
+from bot.intake.http.entrance import Entrance, prefix_of
 from bot.intake.http.oidc import WorkflowPolicy, WorkflowTokens, issuer_of
 from bot.intake.http.problems import put_off
 from bot.intake.inbox import Inbox
@@ -343,7 +343,9 @@ class Bot:
         application.add_routes(self._beside(self.github))
         application.add_routes(self.cockpit.routes())
         listener = None if self._make_way is None else await self._make_way()
-        self._entrance = Entrance(application, last_answers=_LAST_ANSWERS_S)
+        self._entrance = Entrance(
+            application, last_answers=_LAST_ANSWERS_S, url=self.settings.public_url
+        )
         try:
             self.port = await self._entrance.open(host, self.port, listener)
         except OSError as error:
@@ -647,6 +649,7 @@ class Bot:
                 signing_key=self.signing_key,
                 web_url=self.github.addresses.web,
                 url=lambda: settings.url_at(self.port),
+                prefix=prefix_of(settings.public_url),
                 clock=self.clock,
             )
         )

@@ -168,9 +168,9 @@ class Static:
         self._files = {each.name: each.read_bytes() for each in files if each.suffix in _TYPES}
 
     def address(self, name: str) -> str:
-        """Where a page finds the file."""
+        """Where below the cockpit a page finds the file."""
         digest = hashlib.sha256(self._files[name]).hexdigest()[:12]
-        return f"{ROOT}/static/{name}?v={digest}"
+        return f"/static/{name}?v={digest}"
 
     def response(self, name: str) -> web.Response | None:
         """The file; None if there is none of this name."""
@@ -229,9 +229,10 @@ _NO_MANUAL = "This server was built without its manual: run `make manual`, or re
 class Templates:
     """The pages' templates. A name a template does not get is an error, never an empty place."""
 
-    def __init__(self) -> None:
-        """Prepare; nothing is read before it is needed."""
+    def __init__(self, prefix: str = "") -> None:
+        """Prepare; nothing is read before it is needed. `prefix` goes before each address."""
         self.static = Static()
+        self.prefix, self.root = prefix, prefix + ROOT
 
     @cached_property
     def _environment(self) -> jinja2.Environment:
@@ -254,7 +255,7 @@ class Templates:
         }
         environment.globals |= {
             "static": self.static.address,
-            "root": ROOT,
+            "root": self.root,
             "against": messages.against,
             "chain_said": text.chain_said,
             "clock": text.clock,

@@ -128,7 +128,8 @@ class Visit:
             "now": self.now,
             "theme": theme if theme in THEMES else "",
             "here": self.here(),
-            "path": self.request.path,
+            "path": self.templates.prefix + self.request.path,
+            "prefix": self.templates.prefix,
             "query": self.query,
             "ago": partial(text.moment, now=self.now),
             "exactly": partial(text.exactly, now=self.now),
@@ -154,7 +155,7 @@ class Visit:
         """This page's address with other filters; None leaves one out."""
         merged: dict[str, str | None] = {**self.query, "request": None, **changes}
         query = {name: value for name, value in merged.items() if value}
-        return str(URL(self.request.path).with_query(query)) if query else self.request.path
+        return str(URL(self.templates.prefix + self.request.path).with_query(query))
 
 
 class Links:

@@ -81,6 +81,7 @@ class CockpitParts:
         signing_key: signs what is exported.
         web_url: where GitHub's pages are.
         url: the cockpit's public address, known once it listens.
+        prefix: that address's path.
         clock: tells the time (UTC).
         look_every: seconds between two looks for something new while somebody watches.
     """
@@ -99,6 +100,7 @@ class CockpitParts:
     signing_key: Ed25519PrivateKey = field(repr=False)
     web_url: str
     url: Callable[[], str]
+    prefix: str
     clock: Callable[[], datetime]
     look_every: float = 1.0
 
@@ -109,7 +111,7 @@ class Cockpit:
     def __init__(self, parts: CockpitParts) -> None:
         """Put it together; nothing is read before the first visit."""
         self._parts = parts
-        self._templates = Templates()
+        self._templates = Templates(parts.prefix)
         self._rights = VisitorPermissions(parts.records, parts.served, parts.role_of, parts.clock)
         self._chains = Chains(parts.read_only, parts.anchors, parts.signing_key, parts.clock)
         self._live = Live(parts.read_only, self._watcher, parts.look_every)
@@ -261,11 +263,11 @@ class Cockpit:
 
     async def _set_theme(self, visit: Visit) -> web.StreamResponse:
         answer = see_other(inside(visit.form.get("back", f"{ROOT}/")))
-        theme = visit.form.get("theme", "")
+        theme, path = visit.form.get("theme", ""), self._templates.root
         if theme in THEMES:
-            answer.set_cookie(THEME_COOKIE, theme, path=ROOT, samesite="Lax", max_age=31_536_000)
+            answer.set_cookie(THEME_COOKIE, theme, path=path, samesite="Lax", max_age=31_536_000)
         else:
-            answer.del_cookie(THEME_COOKIE, path=ROOT)
+            answer.del_cookie(THEME_COOKIE, path=path)
         return answer
 
 
@@ -277,7 +279,7 @@ def _refusal(visit: Visit, refused: PageRefused) -> web.Response:
         status=refused.status,
         what=refused.what,
         remedy=refused.remedy,
-        again=inside(sent_from) if sent_from else "",
+        again=visit.templates.prefix + inside(sent_from) if sent_from else "",
     )
 
 

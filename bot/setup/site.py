@@ -29,7 +29,7 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError, in_words
 from bot.github.transport.http import Addresses
 from bot.intake.http.auth import is_same_secret
-from bot.intake.http.entrance import Entrance, is_every_address
+from bot.intake.http.entrance import Entrance, is_every_address, prefix_of
 from bot.playbooks.checks.results import GATE_CHECK
 from bot.setup import proposal
 from bot.setup.registration import (
@@ -76,7 +76,7 @@ class SetupSite:
         self._csrf = secrets.token_urlsafe(24)
         self._states: dict[str, tuple[Addresses, str]] = {}
         self._exchanged: dict[str, AppCredentials] = {}
-        self._templates = Templates()
+        self._templates = Templates(prefix_of(url or ""))
         self._entrance: Entrance | None = None
         self._registering = asyncio.Lock()
         self._client: GitHub | None = None
@@ -111,7 +111,7 @@ class SetupSite:
                 web.get(f"{ROOT}/{{anything:.*}}", _to_setup),
             ]
         )
-        self._entrance = Entrance(application, last_answers=0.5)
+        self._entrance = Entrance(application, last_answers=0.5, url=self._given_url or "")
         self.port = await self._entrance.open(self._host, self.port)
 
     async def hand_over(self) -> socket.socket | None:
@@ -188,7 +188,7 @@ class SetupSite:
         answer.set_cookie(
             self._cookie,
             self._session,
-            path=HOME,
+            path=self._templates.prefix + HOME,
             httponly=True,
             # GitHub sends people back here: Strict would leave the cookie out.
             samesite="Lax",
@@ -377,9 +377,10 @@ class SetupSite:
             "sight": NOTHING,
             "theme": "",
             "path": HOME,
+            "prefix": self._templates.prefix,
             "here": HOME,
             "csrf": self._csrf,
-            "setup": HOME,
+            "setup": self._templates.prefix + HOME,
             "now": datetime.now(UTC),
             "step": step,
             "refresh": 0,

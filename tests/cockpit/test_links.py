@@ -6,15 +6,28 @@ Every link of every text is followed, by somebody who may see it, and so is ever
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from html import unescape
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from multidict import CIMultiDict
+from yarl import URL
 
 from bot.app import Bot
+from bot.cockpit.site import Cockpit
+from bot.intake.http.entrance import Entrance, prefix_of
 from bot.notify import Courier
 from bot.records.notifications import Notification, NotificationState
+from fakegithub.world.model import FakeApp
+from tests.cockpit.chromium import addresses
 from tests.cockpit.conftest import Arrives
+from tests.cockpit.house import House
+from tests.cockpit.visitor import Visitor
 from tests.playbooks.alerts.alerting import Sender
 from tests.playbooks.bisect.bisecting import fixes, history
 from tests.playbooks.providing import CAPABILITY, Providers, providers
@@ -204,6 +217,71 @@ async def test_the_bots_address_itself_leads_to_the_cockpit(cockpit_url: str, bo
     ):
         assert answer.status == 302
         assert answer.headers["Location"] == "/ui/"
+
+
+@asynccontextmanager
+async def below_a_path(bot: Bot, app: FakeApp, path: str) -> AsyncIterator[Visitor]:
+    """Somebody at a proxy that shows the cockpit below `path`, and takes that away."""
+    inside = 0
+
+    async def pass_on(request: web.Request) -> web.Response:
+        url = URL(f"http://127.0.0.1:{inside}{request.raw_path.removeprefix(path)}", encoded=True)
+        headers = {k: v for k, v in request.headers.items() if k in ("Cookie", "Content-Type")}
+        async with aiohttp.request(
+            request.method, url, data=await request.read(), headers=headers, allow_redirects=False
+        ) as answer:
+            kept = [(k, v) for k, v in answer.headers.items() if k in ("Location", "Set-Cookie")]
+            return web.Response(
+                status=answer.status,
+                body=await answer.read(),
+                headers=CIMultiDict(kept),
+                content_type=answer.content_type,
+            )
+
+    proxy = web.Application()
+    proxy.router.add_route("*", f"{path}/{{rest:.*}}", pass_on)
+    async with (
+        TestServer(proxy, host="127.0.0.1") as server,
+        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session,
+    ):
+        public = f"http://127.0.0.1:{server.port}{path}"
+        cockpit = Cockpit(replace(bot.cockpit._parts, url=lambda: public, prefix=prefix_of(public)))
+        application = web.Application()
+        application.add_routes(cockpit.routes())
+        entrance = Entrance(application, url=public)
+        inside = await entrance.open("127.0.0.1", 0)
+        app.callback_urls.append(f"http://127.0.0.1{path}/ui/login/callback")
+        try:
+            yield Visitor(public, session)
+        finally:
+            app.callback_urls.pop()
+            await cockpit.close()
+            await entrance.close()
+
+
+async def test_below_a_path_every_address_of_every_page_leads_back_to_it(
+    bot: Bot, shop: Shop, house: House, playbooks_app: FakeApp
+) -> None:
+    ids = await house.busy()
+    async with below_a_path(bot, playbooks_app, "/tools/playbooks") as alice:
+        here = alice.cockpit.path
+        page = await alice.log_in("alice", f"/ui/incidents/{ids['incident']}", below=here)
+        assert page.url.path == f"{here}/ui/incidents/{ids['incident']}"
+        for address in (f"{here}/", f"{here}/docs", *(
+            f"{here}{each}" for each in addresses(bot.cockpit.table, ids, shop.name).values()
+        )):  # fmt: skip
+            page = await alice.get(address)
+            assert page.url.path.startswith(f"{here}/"), address
+            found = re.findall(r'(?:href|src|action|data-events)="(/[^"]*)"', page.text)
+            assert [each for each in found if not each.startswith(f"{here}/ui/")] == []
+        assert 'aria-current="page"' in (await alice.get(f"{here}/ui/audit")).text
+        for link in found:
+            if "/events" not in link:
+                assert (await alice.get(unescape(link))).status == 200, link
+        dark = next(each for each in page.forms() if each["action"].endswith("/theme"))
+        dark["theme"] = "dark"
+        page = await alice.post(dark.pop("action"), dark)
+        assert (page.url.path, 'data-theme="dark"' in page.text) == (f"{here}/ui/start", True)
 
 
 @pytest.mark.thorough

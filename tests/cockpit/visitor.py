@@ -83,9 +83,9 @@ class Visitor:
         form = page.form(command) | fields
         return await self.post(form.pop("action"), form)
 
-    async def log_in(self, login: str, back: str = "/ui/") -> Page:
-        """Log in by way of GitHub."""
-        asked = await self.get(f"/ui/login/start?back={back}")
+    async def log_in(self, login: str, back: str = "/ui/", below: str = "") -> Page:
+        """Log in by way of GitHub; `below` is the path that the cockpit is shown at."""
+        asked = await self.get(f"{below}/ui/login/start?back={back}")
         assert "Continue as" in asked.text, asked.text
         form = dict(asked.url.query) | {"login": login}
         async with self.session.post(asked.url.with_query(None), data=form) as answer:

@@ -15,6 +15,7 @@ from ipaddress import IPv6Address
 
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
+from yarl import URL
 
 from bot.intake.http.bodies import CALLERS, STRANGERS, Room
 from bot.intake.http.problems import Handler, HttpProblem, as_problem
@@ -75,6 +76,11 @@ def of_every_address(host: str, port: int) -> socket.socket | None:
     return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=both)
 
 
+def prefix_of(url: str) -> str:
+    """The path of a public address: a proxy that shows the server below it takes it away."""
+    return URL(url).raw_path.rstrip("/")
+
+
 class Entrance:
     """Serves an application within limits. `open`, then `close`."""
 
@@ -83,12 +89,28 @@ class Entrance:
         application: web.Application,
         limits: EntranceLimits | None = None,
         last_answers: float = 5.0,
+        *,
+        url: str = "",
     ) -> None:
-        """Prepare; `last_answers` are the seconds that answers under way get at the end."""
+        """Prepare.
+
+        Args:
+            application: what is served.
+            limits: what is spent on whoever knocks.
+            last_answers: the seconds that answers under way get at the end.
+            url: the public address, where it was given.
+        """
         self._limits = limits or EntranceLimits()
         application[STRANGERS] = Room(self._limits.strangers, self._limits.body_seconds)
         application[CALLERS] = Room(self._limits.callers, self._limits.caller_seconds)
         application.middlewares.extend((as_problem, plain_only))
+        prefix = prefix_of(url)
+
+        async def lead_below(_: web.Request, answer: web.StreamResponse) -> None:
+            if answer.headers.get("Location", "").startswith("/"):
+                answer.headers["Location"] = prefix + answer.headers["Location"]
+
+        application.on_response_prepare.append(lead_below)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=last_answers)
         self._listening: asyncio.Server | None = None
         self._open: dict[_Connection, None] = {}
