@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from aiohttp import web
@@ -56,6 +56,9 @@ class AnchorsInGit:
 
 
 CHECK_EVERY = timedelta(minutes=2)
+MOST_IN_A_ROUND = 12
+"""Chains that are checked in such a time because a list shows them."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _CHAINS_AT_ONCE = 200
 
 
@@ -90,6 +93,7 @@ class Chains:
         self._clock = clock
         self._known: dict[int, ChainCheck] = {}
         self._checking: dict[int, asyncio.Task[ChainCheck]] = {}
+        self._round_at, self._left = _NEVER, 0
 
     def last(self, repository: Repository) -> ChainCheck | None:
         """What was found last; None if nothing yet. A verdict grown old is renewed meanwhile."""
@@ -97,6 +101,22 @@ class Chains:
         if known is None or known.is_old(self._clock()):
             self._begin(repository)
         return known
+
+    def known(self, repositories: Sequence[Repository]) -> Mapping[int, ChainCheck]:
+        """What was found last; of these, what is due longest is renewed meanwhile, a few at a time.
+
+        Each asks GitHub for its anchors.
+        """
+        now = self._clock()
+        if now - self._round_at > CHECK_EVERY:
+            self._round_at, self._left = now, MOST_IN_A_ROUND
+        checks = [(self._known.get(each.id), each) for each in repositories]
+        for known, each in sorted(checks, key=lambda due: due[0].at if due[0] else _NEVER):
+            is_due = known is None or known.is_old(now)
+            if self._left and is_due and each.id not in self._checking:
+                self._left -= 1
+                self._begin(each)
+        return self._known
 
     async def now(self, repository: Repository) -> ChainCheck:
         """Check a chain as it is now, or wait for the check under way."""

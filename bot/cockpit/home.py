@@ -20,7 +20,7 @@ from bot.cockpit.permissions import Sight, VisibleRepository
 from bot.cockpit.ramps import RolloutLane, RolloutLanes
 from bot.cockpit.request import OPEN_WORD, AccessRule, PageRoute, Visit, incident_filter
 from bot.cockpit.scoped_records import ScopedRecords
-from bot.cockpit.text import Next, leading, what_next
+from bot.cockpit.text import Next, chain_said, leading, what_next
 from bot.config import Config
 from bot.errors import Passing
 from bot.github.errors import GitHubError
@@ -245,6 +245,7 @@ MOST_WAITING = 12
 MOST_RESOLVED = 8
 MOST_ACTIVE = 12
 MOST_LANES = 12
+MOST_HEADS = 12
 MOST_SPENDERS = 12
 MOST_BUDGETS = 8
 MEASURED = timedelta(days=30)
@@ -258,6 +259,11 @@ class ChainHead:
     entries: int
     head: str
     checked: ChainCheck | None
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether somebody has to look, now."""
+        return self.checked is not None and chain_said(self.checked.verdict).is_bad
 
 
 State = Literal["quiet", "working", "needs you", "critical"]
@@ -274,6 +280,7 @@ class HouseState:
         others: those of them that need nobody; `is_cut` where there are more than are shown.
         elsewhere: Runs at work on what no tile is about.
         active_count: how many Runs are at work, shown or not.
+        heads: the ends of audit chains, those first that are not whole; `heads_count` of all.
     """
 
     state: State
@@ -287,6 +294,7 @@ class HouseState:
     elsewhere: tuple[Active, ...]
     active_count: int
     heads: tuple[ChainHead, ...]
+    heads_count: int
     resolved: tuple[Incident, ...]
     times: Times
     pauses: tuple[Pause, ...]
@@ -332,7 +340,7 @@ class HomePage:
             tiles = await shelf.of(list(known.values()))
             live = await window.live_runs(limit=MOST_ACTIVE, besides=list(known))
             active_count = await window.count_live()
-            heads = await window.heads()
+            heads = _chain_heads(await window.heads(), sight, self._chains)
             shown = await answer_to_show(visit, window)
             spenders = await _spenders(window, sight, visit.now)
             spent = await self._spending.read(window, spenders, visit.now)
@@ -349,15 +357,8 @@ class HomePage:
                 is_cut=listed > len(gravest),
                 elsewhere=await shelf.at_work(live, known),
                 active_count=active_count,
-                heads=tuple(
-                    ChainHead(
-                        seen=sight.seen[key],
-                        entries=entries,
-                        head=head,
-                        checked=self._chains.last(sight.seen[key].repository),
-                    )
-                    for key, (entries, head) in sorted(heads.items())
-                ),
+                heads=heads[:MOST_HEADS],
+                heads_count=len(heads),
                 resolved=tuple(await window.lately_resolved(limit=MOST_RESOLVED)),
                 times=await window.times(since=visit.now - MEASURED),
                 pauses=tuple(await window.pauses()),
@@ -372,6 +373,17 @@ class HomePage:
             )
         only = next(iter(sight.seen.values())) if len(sight.seen) == 1 else None
         return visit.page("now.html", house=house, chosen=chosen, only=only, request_answer=shown)
+
+
+def _chain_heads(
+    heads: Mapping[int, tuple[int, str]], sight: Sight, chains: Chains
+) -> tuple[ChainHead, ...]:
+    checks = chains.known([sight.seen[key].repository for key in heads])
+    found = [
+        ChainHead(sight.seen[key], entries, head, checks.get(key))
+        for key, (entries, head) in sorted(heads.items())
+    ]
+    return tuple(sorted(found, key=lambda each: not each.is_bad))
 
 
 async def _spenders(window: ScopedRecords, sight: Sight, now: datetime) -> list[VisibleRepository]:

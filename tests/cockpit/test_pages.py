@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from html import unescape
@@ -15,19 +16,20 @@ import sqlalchemy as sa
 from yarl import URL
 
 from bot.app import Bot
-from bot.cockpit import live
-from bot.cockpit.home import PER_PAGE
+from bot.cockpit import audit, live
+from bot.cockpit.home import MOST_HEADS, PER_PAGE
 from bot.cockpit.live import MOST_OF_ONE
 from bot.cockpit.permissions import Sight, Unknown
 from bot.cockpit.request import KINDS
 from bot.cockpit.text import moment
+from bot.records.audit import chain
 from bot.records.audit.anchors import Anchor, public_key
 from bot.records.audit.chain import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState
 from bot.records.sessions import Session
 from bot.records.tables.safety import audit_entries
 from bot.slash_commands import ENTRIES
-from bot.triggers import Severity
+from bot.triggers import Repository, Severity
 from fakegithub.server import DemoGitHub
 from fakegithub.world.roles import RoleName
 from tests.cockpit.conftest import Arrives
@@ -272,8 +274,13 @@ async def test_open_pages_hear_of_what_is_spent(arrives: Arrives, house: House) 
             pass  # as above
 
 
-async def test_budgets_are_paged_through_a_dozen_repositories_at_a_time(
-    arrives: Arrives, bot: Bot, shop: Shop, house: House, github: DemoGitHub
+async def test_many_repositories_are_shown_and_asked_about_a_dozen_at_a_time(
+    arrives: Arrives,
+    bot: Bot,
+    shop: Shop,
+    house: House,
+    github: DemoGitHub,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await house.spent()
     for number in range(13):
@@ -288,7 +295,25 @@ async def test_budgets_are_paged_through_a_dozen_repositories_at_a_time(
         return f"{shop.name}-12" in {each.full_name for each in await bot.served.served()}
 
     await shop.eventually(known)
+    asked: set[int] = set()
+
+    async def anchors(repository: Repository) -> Sequence[Anchor]:
+        asked.add(repository.id)
+        return ()
+
+    monkeypatch.setattr(bot.cockpit._chains, "_anchors", anchors)
+    monkeypatch.setattr(bot.cockpit._chains, "_known", {})
+    monkeypatch.setattr(bot.cockpit._chains, "_round_at", audit._NEVER)
+    for each in await bot.served.served():
+        async with bot.records.begin() as conn:
+            await chain.append(conn, each.id, "said", actor="alice", at=house.now)
     alice = await arrives("alice")
+    for _ in range(3):
+        page = await alice.get("/ui/")
+        listed = page.text.partition('id="chains"')[2].partition("</ul>")[0]
+        assert listed.count("<li>") == MOST_HEADS
+        assert re.search(r"\d+ more audit chains", page.words)
+    assert len(asked) <= audit.MOST_IN_A_ROUND
     address = f"/ui/budgets?after={quote(shop.name[:-1])}"
     found: list[str] = []
     for _ in range(3):
