@@ -139,7 +139,7 @@ class Live:
             if fresh == marks:
                 await _send(response, "beat", _digest(marks), {})
                 continue
-            said = await self._sentences(marks, fresh)
+            said = await self._sentences(marks, fresh, sight)
             marks = fresh
             await _send(response, "changed", _digest(marks), {"say": said})
 
@@ -151,7 +151,9 @@ class Live:
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait()
 
-    async def _sentences(self, before: Mapping[int, str], after: Mapping[int, str]) -> list[str]:
+    async def _sentences(
+        self, before: Mapping[int, str], after: Mapping[int, str], sight: Sight
+    ) -> list[str]:
         """What happened to which incidents, for those who cannot see the page change."""
         said: list[str] = []
         async with self._records.connect() as conn:
@@ -164,7 +166,8 @@ class Live:
                     incident = await incidents.find(conn, identity)
                     if incident is not None:
                         title = plain(incident.title, 80)
-                        said.append(f"{incident.repository}: {title}: {incident.status}")
+                        name = sight.seen[repository].repository.full_name
+                        said.append(f"{name}: {title}: {incident.status}")
         return said[:_MOST_SAID]
 
     # --- one look for everybody ---

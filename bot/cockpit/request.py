@@ -87,9 +87,13 @@ class Visit:
     async def window(self, sight: Sight | None = None) -> AsyncIterator[ScopedRecords]:
         """Look into the records: at everything this visitor may see, or at less."""
         chosen = self.sight if sight is None else sight
-        ids = [each for each in chosen.ids if each in self.sight.seen]
+        names = {
+            key: seen.repository.full_name
+            for key, seen in self.sight.seen.items()
+            if key in chosen.seen
+        }
         async with self.records.connect() as conn:
-            yield ScopedRecords(conn, ids)
+            yield ScopedRecords(conn, names)
 
     def narrowed(self) -> tuple[Sight, VisibleRepository | None]:
         """What the address narrows the page to with `repo=owner/name`, if it does.
@@ -114,7 +118,8 @@ class Visit:
             raise PageRefused(
                 404,
                 "There is no such repository among those you can see.",
-                "Check the name; the App must be installed there, and you need read access.",
+                "Check the name; the App must be installed there, and you need read access. What "
+                "was added since you logged in is seen once you log in again.",
             )
         return seen
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -44,22 +44,25 @@ T = TypeVar("T", Incident, StoredRun, CommandResult, EvidenceLog, Pause)
 class ScopedRecords:
     """What may be seen. Something else is not found, as if it did not exist."""
 
-    def __init__(self, conn: AsyncConnection, repositories: Sequence[int]) -> None:
-        """Look through `conn` at these repositories only."""
+    def __init__(self, conn: AsyncConnection, names: Mapping[int, str]) -> None:
+        """Look through `conn` at these repositories only; `names`: what they are called now."""
         self._conn = conn
-        self._ids = tuple(repositories)
+        self._names = names
+        self._ids = tuple(names)
 
     # Incidents
 
     async def gravest(self, wanted: Filter, *, limit: int) -> list[Incident]:
         """Incidents, the gravest first."""
-        return await dashboard.gravest(self._conn, self._ids, wanted, limit=limit)
+        found = await dashboard.gravest(self._conn, self._ids, wanted, limit=limit)
+        return [self._called(each) for each in found]
 
     async def newest(
         self, wanted: Filter, *, before: str | None = None, limit: int
     ) -> list[Incident]:
         """Incidents, the newest first."""
-        return await dashboard.newest(self._conn, self._ids, wanted, before=before, limit=limit)
+        found = await dashboard.newest(self._conn, self._ids, wanted, before=before, limit=limit)
+        return [self._called(each) for each in found]
 
     async def count_open(self) -> dict[Severity, int]:
         """How many incidents are open, by severity."""
@@ -67,7 +70,8 @@ class ScopedRecords:
 
     async def lately_resolved(self, *, limit: int) -> list[Incident]:
         """What was resolved last."""
-        return await dashboard.lately_resolved(self._conn, self._ids, limit=limit)
+        found = await dashboard.lately_resolved(self._conn, self._ids, limit=limit)
+        return [self._called(each) for each in found]
 
     async def times(self, *, since: datetime) -> Times:
         """How long incidents took since then."""
@@ -75,11 +79,13 @@ class ScopedRecords:
 
     async def incident(self, incident_id: str) -> Incident | None:
         """One incident."""
-        return self._mine(await incidents.find(self._conn, incident_id))
+        found = self._mine(await incidents.find(self._conn, incident_id))
+        return None if found is None else self._called(found)
 
     async def these(self, incident_ids: Collection[str]) -> dict[str, Incident]:
         """Incidents by their ids."""
-        return await dashboard.these(self._conn, self._ids, incident_ids)
+        found = await dashboard.these(self._conn, self._ids, incident_ids)
+        return {key: self._called(each) for key, each in found.items()}
 
     # Runs
 
@@ -192,6 +198,10 @@ class ScopedRecords:
         if repository_id not in self._ids:
             return []
         return await chain.read(self._conn, repository_id, after=after, limit=limit)
+
+    def _called(self, incident: Incident) -> Incident:
+        """With its repository's name of now: another may have the one it was opened under."""
+        return incident.model_copy(update={"repository": self._names[incident.repository_id]})
 
     def _mine(self, found: T | None) -> T | None:
         return found if found is not None and found.repository_id in self._ids else None

@@ -166,6 +166,31 @@ async def test_an_odd_address_is_answered_at_once(
         assert (await alice.get("/ui/help")).status == 200
 
 
+async def test_a_repository_is_called_and_linked_by_the_name_it_has_now(
+    arrives: Arrives, bot: Bot, shop: Shop, house: House
+) -> None:
+    incident, _ = await house.incident("Logins fail")
+    former = shop.name
+    await shop.olivia.patch("", name=f"{shop.repository.name}-renamed")
+
+    async def known() -> bool:
+        bot.served._at = None
+        return shop.name in {each.full_name for each in await bot.served.served()}
+
+    await shop.eventually(known)
+    alice = await arrives("alice")
+    page = await alice.get(f"/ui/incidents/{incident.id}")
+    for text in (
+        page.text,
+        (await alice.get("/ui/")).text,
+        (await alice.get("/ui/incidents")).text,
+    ):
+        assert shop.name in text
+        assert not re.search(rf"{former}\b(?!-renamed)", text)
+    for link in re.findall(r'href="(/ui/[^"]*repo=[^"]*)"', page.text):
+        assert (await alice.get(unescape(link))).status == 200, link
+
+
 async def test_what_is_quiet_says_what_to_do_when_it_is_not(
     arrives: Arrives, shop: Shop, house: House
 ) -> None:

@@ -108,7 +108,10 @@ async def test_somebody_without_access_learns_nothing_from_any_address(
     arrives: Arrives, bot: Bot, shop: Shop, private: dict[str, str]
 ) -> None:
     mallory = await arrives("mallory")
-    csrf = (await mallory.get("/ui/")).forms()[-1]["csrf"]
+    first = await mallory.get("/ui/")
+    assert "You can see no repository that the App is installed on." in first.words
+    assert "No incident is open" not in first.words
+    csrf = first.forms()[-1]["csrf"]
     form = _forms(private, shop, csrf)
     before = await shop.last_run()
     for route in bot.cockpit.table:
