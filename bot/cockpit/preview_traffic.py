@@ -12,7 +12,7 @@ from bot.config import Config
 from bot.playbooks.ramp import plan as ramps
 from bot.playbooks.rollback.messages import nothing_to_take_back
 from bot.playbooks.rollback.plan import severity_of
-from bot.playbooks.rollback.traffic_back import what_would_go_back
+from bot.playbooks.rollback.traffic_back import standing_promotion, what_would_go_back
 from bot.playbooks.rollout.capability import policy_in_force
 from bot.playbooks.shadow import plan as shadows
 from bot.playbooks.steps import Step
@@ -142,7 +142,8 @@ async def of_rollback(
     ledger = await what_would_go_back(conn, repository_id, capability)
     if ledger is None:
         policy_in_force(config, capability, None)  # that it is not known is said first
-        raise nothing_to_take_back(capability)
+        promoted = await standing_promotion(conn, repository_id, capability)
+        raise nothing_to_take_back(capability, promoted)
     last = next(e.split for e in reversed(history) if e.split.attempt == ledger.attempt)
     baseline = markdown.code(ledger.policy.baseline)
     candidate, now = markdown.code(last.candidate or ""), history[-1].split

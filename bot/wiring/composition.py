@@ -113,7 +113,8 @@ async def make_sure(
                 return
             # That a capability is not known is said first.
             policy_in_force(config, capability, None)
-            raise rollbacks.nothing_to_take_back(capability)
+            promoted = await traffic_back.standing_promotion(conn, repository_id, capability)
+            raise rollbacks.nothing_to_take_back(capability, promoted)
         case _:
             return
 

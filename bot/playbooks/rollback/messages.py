@@ -24,6 +24,7 @@ class RollbackFacts(Value):
         reshadow: what has to happen before it may be ramped again.
         diffs: what was compared, by metric.
         watched: the issue of the shadow or ramp.
+        promoted: where that was no more than a shadow: who serves since a promotion that stands.
     """
 
     anomaly: Anomaly
@@ -31,6 +32,7 @@ class RollbackFacts(Value):
     reshadow: Reshadow
     diffs: dict[str, MetricReport]
     watched: int | None
+    promoted: str | None = None
 
 
 def title(capability: str, candidate: str | None) -> str:
@@ -66,8 +68,15 @@ def starting(case: RolloutMessages) -> StatusMessage:
     )
 
 
-def nothing_to_take_back(capability: str) -> CannotPlan:
-    """No candidate has any traffic."""
+def nothing_to_take_back(capability: str, promoted: str | None) -> CannotPlan:
+    """No candidate has any traffic; `promoted`: who serves since a promotion that stands."""
+    if promoted is not None:
+        return CannotPlan(
+            f"What was on trial for {markdown.code(capability)} is rolled back already: "
+            f"{markdown.code(promoted)} serves all of it, since its promotion.",
+            f"To take that promotion back: `/unpause {capability} because …`, then "
+            f"`/rollback {capability}`.",
+        )
     return CannotPlan(
         f"No candidate has any traffic of {markdown.code(capability)}: there is nothing to roll "
         "back.",
@@ -135,6 +144,10 @@ def what_happened(case: RolloutMessages, facts: RollbackFacts) -> str:
         f"Also beyond its limit: {also}." if also else "",
         f"{now}, and the capability is paused.",
         f"Watched in #{facts.watched}." if facts.watched else "",
+        f"{markdown.code(facts.promoted)} serves as before. To take its promotion back as well, "
+        f"once this is done: `/rollback {case.capability}`."
+        if facts.promoted
+        else "",
     )
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -25,7 +25,7 @@ from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of,
 from bot.playbooks.ports import HistoryMirror
 from bot.playbooks.pull_request.publish import Computed
 from bot.playbooks.rollback.ports import RollbackResources, allocation, incidents, ledgers
-from bot.playbooks.rollback.traffic_back import TrafficBack
+from bot.playbooks.rollback.traffic_back import TrafficBack, standing_promotion
 from bot.playbooks.rollout.capability import Configured, read_configured
 from bot.playbooks.rollout.evidence import read_course, report_of_ramp, report_of_shadow
 from bot.playbooks.rollout.workflow import is_reported
@@ -252,6 +252,7 @@ class RollbackPlan(Configured):
         diffs: what was compared, by metric.
         report: the path of the shadow's or ramp's report.
         watched: the shadow's or ramp's issue.
+        promoted: who serves since a promotion that stands, where a shadow was taken back.
         reshadow: what has to happen before it may be ramped again.
         flag: the capability's flag, as it is served now.
         outcome: the fix, computed on the head of the base branch.
@@ -266,6 +267,7 @@ class RollbackPlan(Configured):
     diffs: dict[str, MetricReport]
     report: str
     watched: int | None
+    promoted: str | None = None
     reshadow: Reshadow
     flag: dict[str, JsonValue]
     outcome: Computed
@@ -297,6 +299,9 @@ async def make_rollback_plan(
         incident = await incidents.find(conn, ledger.attempt)
         facts = await _observed(conn, ledger, retreat, trigger, request)
         served = await allocation.of_repository(conn, trigger.repository.id)
+        promoted = None
+        if ledger.mode == "shadow":
+            promoted = await standing_promotion(conn, ledger.repository_id, ledger.capability)
     flag: dict[str, Any] = flag_document(served)["flags"][request.capability]
     change = SettingFlags(
         mirror=parts.mirror,
@@ -315,6 +320,7 @@ async def make_rollback_plan(
         severity=request.severity or severity_of(retreat.before),
         report=artifact_path(found.config.artifacts.root, ledger.mode, ledger.attempt),
         watched=_issue(incident),
+        promoted=promoted,
         flag=flag,
         outcome=Computed(await change.onto(found.base_head)),
     )

@@ -28,7 +28,11 @@ from bot.playbooks.rollback import report as documents
 from bot.playbooks.rollback.messages import RollbackFacts
 from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
 from bot.playbooks.rollback.ports import RollbackResources, incidents
-from bot.playbooks.rollback.traffic_back import TrafficBack, give_traffic_back
+from bot.playbooks.rollback.traffic_back import (
+    TrafficBack,
+    give_traffic_back,
+    standing_promotion,
+)
 from bot.playbooks.rollout import capability
 from bot.playbooks.rollout.capability import policy_in_force, read_configured
 from bot.playbooks.rollout.messages import RolloutMessages, status, subject_of
@@ -79,6 +83,7 @@ class RollbackWorkflow(ProposalWorkflow[RollbackPlan, RolloutMessages]):
             reshadow=plan.reshadow,
             diffs=plan.diffs,
             watched=plan.watched,
+            promoted=plan.promoted,
         )
 
     def decide(self, at: datetime) -> None:
@@ -127,7 +132,7 @@ async def rollback(
     """
     taken = await _take_back(run, trigger, request)
     if taken.attempt is None:
-        return await _nothing(run, request, parts)
+        return await _nothing(run, trigger, request, parts)
     # Whoever watched it looks again, and sees that it is over.
     hint = Signal(kind=SignalKind.HINT)
     await parts.wake(taken.watcher, hint, f"{run.id}:{taken.watcher}")
@@ -182,7 +187,9 @@ async def _take_back(run: Run, trigger: Trigger, request: RollbackRequest) -> Tr
     return await run.write(Step.ROLL_BACK_TRAFFIC, TrafficBack, change)
 
 
-async def _nothing(run: Run, request: RollbackRequest, parts: RollbackResources) -> Ending:
+async def _nothing(
+    run: Run, trigger: Trigger, request: RollbackRequest, parts: RollbackResources
+) -> Ending:
     """Say why there is nothing to take back."""
 
     async def why(_: bool) -> Declined:
@@ -191,7 +198,10 @@ async def _nothing(run: Run, request: RollbackRequest, parts: RollbackResources)
             policy_in_force(found.config, request.capability, None)
         except CannotPlan as unknown:
             return unknown.declined
-        return words.nothing_to_take_back(request.capability).declined
+        here, name = trigger.repository.id, request.capability
+        async with parts.records.connect() as conn:
+            promoted = await standing_promotion(conn, here, name)
+        return words.nothing_to_take_back(name, promoted).declined
 
     said = await run.step(Step.EXPLAIN_NOTHING_TO_ROLL_BACK, Declined, why)
     return Ending(outcome="declined", reason=said.reason, remedy=said.remedy)

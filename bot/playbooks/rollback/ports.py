@@ -94,6 +94,10 @@ class RollbackIncidents(MovesIncidents, FindsIncidents, Protocol):
 class RollbackPauses(Protocol):
     """Pauses the capability."""
 
+    async def in_force(
+        self, conn: AsyncConnection, repository_id: int, scope: str
+    ) -> Pause | None: ...
+
     async def pause(self, conn: AsyncConnection, wanted: Pausing) -> Pause: ...
 
 

@@ -5,6 +5,7 @@ One transaction in our own database: it needs neither GitHub nor anybody's answe
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -104,19 +105,53 @@ async def what_would_go_back(
     return await _to_take_back(conn, await allocation.history(conn, repository_id, capability))
 
 
+async def standing_promotion(
+    conn: AsyncConnection, repository_id: int, capability: str
+) -> str | None:
+    """Name the provider that serves since its promotion, where that can be taken back.
+
+    Args:
+        conn: the caller's connection; nothing is written.
+        repository_id: GitHub's id of the repository that has the capability.
+        capability: its name in the configuration.
+    """
+    history = await allocation.history(conn, repository_id, capability)
+    async for ledger in _latest_first(conn, history):
+        if _promoted(ledger, history):
+            return history[-1].split.baseline
+    return None
+
+
 async def _to_take_back(conn: AsyncConnection, history: list[Allocation]) -> EvidenceLog | None:
+    async for ledger in _latest_first(conn, history):
+        if await _concerns(conn, ledger, history):
+            return ledger
+        # Whoever asks while the pause of a rolled back ramp is in force means that ramp. A shadow
+        # harms no user, so it is never all that somebody means.
+        if (
+            ledger.mode == "ramp"
+            and ledger.breach is not None
+            and await pauses.in_force(conn, ledger.repository_id, ledger.capability)
+        ):
+            return None
+    return None
+
+
+async def _latest_first(
+    conn: AsyncConnection, history: list[Allocation]
+) -> AsyncIterator[EvidenceLog]:
+    """Go through the shadows and ramps up to the last one whose candidate came to serve.
+
+    What is before that one stays: asked twice, one promotion is taken back and not two.
+    """
     attempts = (each.split.attempt for each in reversed(history) if each.split.attempt)
     for attempt in dict.fromkeys(attempts):
         ledger = await ledgers.find(conn, attempt)
         if ledger is None:
-            return None
-        if await _concerns(conn, ledger, history):
-            return ledger
-        # One that came to nothing changed nothing: the promotion before it stands. What was rolled
-        # back is the end: asked twice, one promotion is taken back and not two.
-        if ledger.breach is not None or _took_over(history, attempt):
-            return None
-    return None
+            return
+        yield ledger
+        if _took_over(history, attempt):
+            return
 
 
 def _took_over(history: list[Allocation], attempt: str) -> bool:

@@ -12,9 +12,10 @@ from tests.playbooks.rollback.test_playbook import fix
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("ended", ["/cancel", "/rollback"])
 @pytest.mark.parametrize("tried", ["shadow", "ramp"])
-async def test_an_attempt_that_came_to_nothing_does_not_hide_the_promotion_before_it(
-    providers: Providers, tried: str
+async def test_what_was_tried_since_does_not_hide_the_promotion_before_it(
+    providers: Providers, tried: str, ended: str
 ) -> None:
     shop = providers.shop
     issue = await providers.shadowed()
@@ -35,19 +36,38 @@ async def test_an_attempt_that_came_to_nothing_does_not_hide_the_promotion_befor
         assert await attempt.reaction() == "+1"
         attempt = await shop.says(another, f"/ramp {CAPABILITY}")
         await providers.ramping(5)
-    await shop.says(another, "/cancel")
+    takes_back = f"/rollback {CAPABILITY} because provider-b is too slow"
+    await shop.says(another, takes_back if ended == "/rollback" else ended)
     assert await attempt.reaction() == "confused"
+    if ended == "/rollback":
+        await _left_alone(providers, another, tried, takes_back)
     async with shop.bot.read_only.connect() as conn:
         request = RollbackRequest(capability=CAPABILITY, reason="")
         preview = await of_rollback(conn, shop.repository.id, request, Config())
     assert "`provider-a` serves all of `llm.summarize` again" in preview.lines[0]
     assert "`provider-b` has 100% now" in preview.lines[0]
-    await shop.says(another, f"/rollback {CAPABILITY} because provider-b is too slow")
-    await fix(providers)
+    answer = await shop.says(another, takes_back)
+    assert await answer.reaction() == "+1"
     assert await providers.provider() == "provider-a"
-    await shop.alice.merge((await fix(providers))["number"])
-    await shop.alone()
     # Asked once more, there is nothing left to take back.
-    again = await shop.says(another, f"/rollback {CAPABILITY} because provider-b is too slow")
+    again = await shop.says(another, takes_back)
     assert await again.reaction() == "confused"
     assert await providers.provider() == "provider-a"
+
+
+async def _left_alone(providers: Providers, number: int, tried: str, takes_back: str) -> None:
+    """What was on trial is taken back alone, and who asked hears what serves all the same."""
+    shop = providers.shop
+    first = await fix(providers)
+    await shop.alone()
+    assert await providers.provider() == "provider-b"
+    if tried == "shadow":
+        told = await shop.alice.get(f"pulls/{first['number']}")
+        assert "`provider-b` serves as before" in told["body"]
+        return
+    answer = await shop.says(number, takes_back)
+    assert await answer.reaction() == "confused"
+    said = (await shop.mentions(number))[-1]
+    assert "`provider-b` serves all of it, since its promotion" in said
+    answer = await shop.says(number, f"/unpause {CAPABILITY} because provider-c is off")
+    assert await answer.reaction() == "+1"

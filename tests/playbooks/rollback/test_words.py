@@ -57,7 +57,7 @@ CASES = {
         rollback_case(),
         RollbackFacts(
             anomaly=Anomaly(kind="person", metric=None, said="Asked for by alice."),
-            before=0, reshadow=STRAIGHT_ON, diffs={}, watched=7,
+            before=0, reshadow=STRAIGHT_ON, diffs={}, watched=7, promoted="provider-a",
         ),
     ),
 }  # fmt: skip
@@ -90,6 +90,7 @@ def test_the_decision_record(name: str, snapshot: SnapshotAssertion) -> None:
 
 def test_what_is_answered_where_nothing_is_done(snapshot: SnapshotAssertion) -> None:
     case, _ = CASES["measured"]
-    nothing = messages.nothing_to_take_back("llm.summarize").declined
-    said = [nothing, messages.joined(9, case.incident), messages.joined(None, case.incident)]
+    nothing = messages.nothing_to_take_back("llm.summarize", None).declined
+    behind = messages.nothing_to_take_back("llm.summarize", "provider-b").declined
+    said = [nothing, behind, messages.joined(9, case.incident), messages.joined(None, case.incident)]
     assert said == snapshot
