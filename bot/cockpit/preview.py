@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
+from bot.commands.pause import pausable
 from bot.config import Config
 from bot.git.revert import RevertConflict
 from bot.names import split_numeric
@@ -87,7 +88,7 @@ async def of_pause(
         CannotPlan: there is no such capability, or it is held as firmly already.
     """
     scope = markdown.code(request.scope)
-    known = (SELF_WORK, *sorted(config.capabilities))
+    known = (SELF_WORK, *await pausable(conn, repository_id, config))
     if request.scope not in known:
         raise CannotPlan(
             f"There is no capability {scope} here.",

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot import markdown
 from bot.commands import replies
 from bot.commands.answer import Reply
+from bot.config import Config
 from bot.github.client import GitHub, RepositoryClient
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
@@ -21,6 +22,7 @@ from bot.records.pauses import Pause, PauseKind, Pausing
 from bot.safety.config_in_force import ConfigInForce
 from bot.safety.founders import founders_of
 from bot.safety.self_workers import LATELY, Lifting, judge_lifting, marked_in, read_held
+from bot.traffic import allocation
 from bot.triggers import (
     LATE,
     SELF_WORK,
@@ -55,6 +57,12 @@ class _Head(Value):
     report: GateReport | None = None
     now: str | None = None
     lifting: Lifting = Lifting()
+
+
+async def pausable(conn: AsyncConnection, repository_id: int, config: Config) -> list[str]:
+    """Name the capabilities that can be paused: also one that has its traffic under an old name."""
+    served = await allocation.of_repository(conn, repository_id)
+    return sorted({*config.capabilities, *(each.capability for each in served)})
 
 
 class PauseCommands:
@@ -173,7 +181,9 @@ class PauseCommands:
 
     async def _capabilities(self, repository: Repository) -> list[str]:
         self._config.forget(repository.id)
-        return sorted((await self._config.of(repository)).config.capabilities)
+        config = (await self._config.of(repository)).config
+        async with reading(self._records).connect() as conn:
+            return await pausable(conn, repository.id, config)
 
     async def _asked(self, trigger: Trigger, request: UnpauseRequest) -> _Asked:
         async with reading(self._records).connect() as conn:

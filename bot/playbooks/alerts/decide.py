@@ -34,7 +34,8 @@ class AlertEvidence(Value):
         autonomy: how far automatic action may go here, as configured.
         named: the change that is named, as a revert sees it, if there is one.
         suspects: where nothing is named: what was merged shortly before, as single changes.
-        is_known: whether the capability that is named is configured.
+        is_known: whether the capability that is named is configured, or has something to take
+            back.
     """
 
     conditions: tuple[Condition, ...]

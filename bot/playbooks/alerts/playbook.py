@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.github.models import Issue
 from bot.playbooks.alerts import messages as words
-from bot.playbooks.alerts.decide import Following, LeaveIt, RevertIt, what_follows
+from bot.playbooks.alerts.decide import Following, LeaveIt, RevertIt, naming, what_follows
 from bot.playbooks.alerts.evidence import gather, trigger_for
 from bot.playbooks.alerts.messages import AlertFacts
 from bot.playbooks.alerts.ports import AlertResources, alerts, chain, incidents, notifications
@@ -135,6 +135,13 @@ async def _what_follows(work: AlertWorkflow, now: datetime) -> _Following:
             settled=parts.settled,
             now=now,
         )
+        named = naming(firing)
+        if named is not None and named.capability is not None and not evidence.is_known:
+            # Its name may have left the configuration while a candidate still has its traffic.
+            async with parts.records.connect() as conn:
+                here = work.trigger.repository.id
+                found = await what_would_go_back(conn, here, named.capability)
+            evidence = evidence.model_copy(update={"is_known": found is not None})
         following: Following = LeaveIt(reason="it was over before anything could be done")
         if firing:
             following = what_follows(evidence)

@@ -111,9 +111,15 @@ async def test_a_report_from_outside(providers: Providers) -> None:
 
 
 @pytest.mark.thorough
-async def test_an_alert_that_names_the_capability(providers: Providers) -> None:
+@pytest.mark.parametrize("renamed", [False, True])
+async def test_an_alert_that_names_the_capability(providers: Providers, renamed: bool) -> None:
     shop = providers.shop
     issue = await ramped(providers)
+    if renamed:
+        text = yaml.safe_dump({"capabilities": {"llm.short": providers.policy}})
+        await shop.alice.push("main", {".github/playbooks.yml": text}, "A better name")
+        answer = await shop.says(issue, f"/pause {CAPABILITY} because it was renamed")
+        assert await answer.reaction() == "+1"
     burning = alert("ErrorBudgetBurn", capability=CAPABILITY)
     await Sender(shop, providers.http).alertmanager("burn", burning)
     assert "alert" in await rolled_back(providers, issue)
