@@ -272,5 +272,11 @@ class FindsIncidents(Protocol):
     """Finds the incident that something belongs to."""
 
     async def latest_about(
-        self, conn: AsyncConnection, repository_id: int, kind: str, subject: str
+        self,
+        conn: AsyncConnection,
+        repository_id: int,
+        kind: str,
+        subject: str,
+        *,
+        besides: Sequence[IncidentStatus] = (),
     ) -> Incident | None: ...

@@ -5,6 +5,7 @@ Every function works inside the caller's transaction and never commits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -168,15 +169,32 @@ async def list_recent(
     return [_incident(row) for row in rows]
 
 
+CAME_TO_NOTHING = (IncidentStatus.DECLINED, IncidentStatus.DUPLICATE)
+
+
 async def latest_about(
-    conn: AsyncConnection, repository_id: int, kind: str, subject: str
+    conn: AsyncConnection,
+    repository_id: int,
+    kind: str,
+    subject: str,
+    *,
+    besides: Sequence[IncidentStatus] = (),
 ) -> Incident | None:
-    """Read the latest Incident about something, whatever its status; None if there is none."""
+    """Read the latest Incident about something, whatever its status; None if there is none.
+
+    Args:
+        conn: the caller's connection; nothing is written.
+        repository_id: GitHub's id of the repository.
+        kind: of Incident.
+        subject: what it is about.
+        besides: those with such a status are passed over.
+    """
     return await _latest(
         conn,
         incidents.c.repository_id == repository_id,
         incidents.c.kind == kind,
         incidents.c.subject == subject,
+        incidents.c.status.not_in(besides),
     )
 
 

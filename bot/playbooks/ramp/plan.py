@@ -27,7 +27,7 @@ from bot.playbooks.rollout.capability import (
 from bot.playbooks.rollout.evidence import live_ledger, read_course
 from bot.playbooks.rollout.messages import subject_of
 from bot.records.documents.artifacts import artifact_path
-from bot.records.incidents import Incident
+from bot.records.incidents import CAME_TO_NOTHING, Incident
 from bot.records.lifecycle import IncidentStatus
 from bot.records.pauses import Pause
 from bot.traffic.evaluation import ShadowEvaluation
@@ -268,7 +268,8 @@ async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) 
     if shadow is not None and (kept := await ledgers.find(conn, shadow.id)) is not None:
         course = await read_course(conn, kept)
         served = await allocation.of_attempt(conn, shadow.id)
-        if isinstance(course, ShadowEvaluation) and served:
+        holds = not history or history[-1].split.baseline == kept.policy.baseline
+        if isinstance(course, ShadowEvaluation) and served and holds:
             candidate = served[0].split.candidate
             frozen, arms = course.frozen(), course.evidence.arms.save()
             rate = _rate(course, served[0].split.sample_rate)
@@ -297,7 +298,13 @@ def _rate(course: ShadowEvaluation, sampled: float) -> float | None:
 async def proposing_shadow(
     conn: AsyncConnection, repository_id: int, capability: str
 ) -> Incident | None:
-    """Read the latest shadow, if it ended in a proposal that has not been used up since."""
-    found = await incidents.latest_about(conn, repository_id, "shadow", subject_of(capability))
+    """Read the latest shadow, if it ended in a proposal that has not been used up since.
+
+    One that came to nothing takes nothing from the proposal before it.
+    """
+    subject = subject_of(capability)
+    found = await incidents.latest_about(
+        conn, repository_id, "shadow", subject, besides=CAME_TO_NOTHING
+    )
     stands = found is not None and found.status is IncidentStatus.RESOLVED
     return found if stands else None

@@ -40,6 +40,7 @@ from bot.playbooks.rollout.workflow import plan_refs
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, attempt
 from bot.playbooks.steps import Patch, Step
 from bot.records.documents.adr import Pointer
+from bot.records.incidents import CAME_TO_NOTHING
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import ActorKind, RollbackRequest, Trigger
 
@@ -269,7 +270,9 @@ async def _use_up_the_shadow(work: RollbackWorkflow) -> None:
     repository_id = work.trigger.repository.id
 
     async def change(conn: AsyncConnection) -> bool:
-        shadow = await incidents.latest_about(conn, repository_id, "shadow", subject)
+        shadow = await incidents.latest_about(
+            conn, repository_id, "shadow", subject, besides=CAME_TO_NOTHING
+        )
         if shadow is not None and shadow.status is IncidentStatus.RESOLVED:
             await incidents.move(conn, shadow.id, IncidentStatus.CLOSED, at=now)
         return True

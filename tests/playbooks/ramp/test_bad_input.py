@@ -109,6 +109,12 @@ async def test_a_person_may_end_a_ramp_and_begin_another(providers: Providers) -
     assert await providers.provider() == "provider-a"
     assert "the ramp was cancelled by `alice`" in (await shop.mentions(issue))[-1]
     assert (await providers.file("ramp_reports"))["stages"][0]["ended"] == "cancelled"
+    # What comes to nothing takes nothing from the proposal before it.
+    other = await shop.alice.open_issue("Try provider-c", "It may be better still.")
+    shadow = await shop.says(other, f"/shadow {CAPABILITY} provider-c")
+    await providers.mirroring()
+    await shop.says(other, "/cancel")
+    assert await shadow.reaction() == "confused"
     await shop.says(issue, f"/ramp {CAPABILITY}")
     await providers.ramping(5)
     # Another id, another salt, and none of the evidence of the one before.
