@@ -26,7 +26,7 @@ from bot.github.calls.issues import Comments, Issues, Labels, Reactions
 from bot.github.calls.known_checks import KnownChecks
 from bot.github.calls.pulls import Merging, Pulls
 from bot.github.calls.repository import Changes, Contents, Permissions, Rules
-from bot.github.errors import Conflict
+from bot.github.errors import Conflict, GitHubError
 from bot.github.models import App, BranchRules, PullRequest, RepositoryFacts
 from bot.github.oauth import WebFlow
 from bot.github.releases import Lacking
@@ -174,6 +174,11 @@ class GitHub:
     def is_silent(self) -> bool:
         """Whether GitHub has not answered the last requests: lost, or a fault of its own."""
         return self._around.unanswered >= SILENT_AFTER
+
+    @property
+    def refused(self) -> GitHubError | None:
+        """What GitHub said when it last refused the App's key; None: it takes it."""
+        return self._around.refused
 
     def presume_silent(self) -> None:
         """Take it that GitHub does not answer, until it does: somebody waited in vain."""

@@ -74,12 +74,18 @@ class NotOffered(Forbidden):
     """The plan does not offer this here: no permission would help."""
 
 
-class Suspended(Forbidden):
-    """The installation is suspended: nothing works until an owner lifts it."""
+class Suspended(Forbidden, Passing):
+    """The installation is suspended: nothing works until an owner lifts it.
+
+    Nobody can be told there meanwhile and nothing be undone, so what is under way waits for it.
+    """
 
 
-class BadCredentials(GitHubError):
-    """GitHub does not accept the App's id, key or token, even a fresh one."""
+class BadCredentials(GitHubError, Passing):
+    """GitHub does not accept the App's id, key or token, even a fresh one.
+
+    The key was taken away there, or the clock here is wrong: it passes once somebody sees to it.
+    """
 
 
 class NotInstalled(GitHubError):

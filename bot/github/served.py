@@ -204,7 +204,7 @@ class Served:
             await asyncio.wait(reading, timeout=SLOW_S)
         if not any(self._known.values()):
             for fault in self._unreadable.values():
-                if isinstance(fault.error, Passing):
+                if isinstance(fault.error, Passing) and not isinstance(fault.error, Suspended):
                     raise fault.error
 
     def _was_read(self, key: int, _: asyncio.Task[None]) -> None:

@@ -230,6 +230,8 @@ class Introduction:
 
     def hindrance(self) -> str | None:
         """Why GitHub cannot be worked with, in words for everybody; None: it can."""
+        if self._fault is None and (refused := self._github.refused) is not None:
+            return str(refused)
         return self._fault or (_SILENT if self._github.is_silent else None)
 
     async def _ask(self) -> None:

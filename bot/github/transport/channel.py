@@ -31,7 +31,7 @@ from bot.github.errors import (
     Unreadable,
 )
 from bot.github.releases import Lacking
-from bot.github.transport.auth import Clock, Credentials
+from bot.github.transport.auth import AppKey, Clock, Credentials
 from bot.github.transport.http import Addresses, exchange
 from bot.github.transport.rate_limit import (
     OTHERS,
@@ -126,6 +126,8 @@ class ChannelContext:
     lacking: Lacking
     meter: Meter | None = None
     unanswered: int = 0
+    refused: GitHubError | None = None
+    """What GitHub said when it last refused the App's own key; None: it takes it."""
     paces: bool = True
     """Whether GitHub's secondary limits are kept to before it says so."""
     heard: tuple[datetime, float] | None = None
@@ -368,6 +370,7 @@ class Channel:
                 case Ok():
                     assert isinstance(answer, HttpAnswer)  # noqa: S101 - Ok is only said of an Answer
                     self._tell(request, url, content, answer.status)
+                    self._key_was_taken(None)
                     return answer
                 case Unchanged() if "if-none-match" in headers:
                     assert isinstance(answer, HttpAnswer)  # noqa: S101 - 304 is only said of one
@@ -390,6 +393,7 @@ class Channel:
                 case Refresh(error):
                     lane.credentials.discard(authorization)
                     if refreshed:
+                        self._key_was_taken(error)
                         raise error
                     refreshed = True
                 case FollowTo(location, error):
@@ -401,6 +405,11 @@ class Channel:
                     status = answer.status if isinstance(answer, HttpAnswer) else None
                     self._tell(request, url, content, status, why=str(error))
                     raise error
+
+    def _key_was_taken(self, refusal: GitHubError | None) -> None:
+        """Keep whether GitHub takes the App's key, where that is what signed."""
+        if isinstance(self._lane.credentials, AppKey):
+            self._around.refused = refusal
 
     def _tell(
         self,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from bot.github.transport import retry
+from bot.metrics import STEP_RETRIES
+from fakegithub.access.credentials import new_key_pair
 from fakegithub.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
 from fakegithub.faults.faults import FaultRule
 from fakegithub.faults.request_faults import (
@@ -22,7 +27,6 @@ from fakegithub.faults.request_faults import (
     PrimaryLimit,
     Revoke,
     SecondaryLimit,
-    Suspend,
     TooQuickly,
     Truncate,
 )
@@ -159,27 +163,59 @@ async def test_a_permission_revoked_in_the_middle_is_named_and_retry_goes_on(sho
     assert (await shop.merged_hotfix())["head"]["ref"].endswith("-2")
 
 
-@pytest.mark.thorough
-async def test_a_suspended_installation_ends_the_run_and_retry_goes_on_afterwards(
-    shop: Shop,
-) -> None:
-    broken = await shop.broken()
+@contextmanager
+def _suspended(shop: Shop) -> Iterator[None]:
     installation = shop.installation()
-    shop.github.faults.add(Suspend(), method="POST", path=f"{shop.name}/git/trees$")
-    await shop.says(broken, "/revert")
-
-    async def failed() -> bool:
-        run = await shop.last_run()
-        return run is not None and not run.is_live
-
-    await shop.eventually(failed)
-    run = await shop.last_run()
-    assert run is not None
-    assert "suspended" in (run.reason or "")
-    await asyncio.sleep(0.5)
+    installation.suspended_at = datetime.now(UTC)
+    yield
     installation.suspended_at = None
-    assert await (await shop.says(broken, "/retry")).reaction() == "+1"
+
+
+@contextmanager
+def _another_key(shop: Shop) -> Iterator[None]:
+    """The App's key is taken away on its page, and put back, which stands for a new one here."""
+    app = shop.installation().app
+    ours, (_, app.public_key) = app.public_key, new_key_pair()
+    yield
+    app.public_key = ours
+
+
+@contextmanager
+def _clock_wrong(shop: Shop) -> Iterator[None]:
+    world = shop.github.world
+    right, world.clock = world.clock, lambda: datetime.now(UTC) + timedelta(minutes=20)
+    yield
+    world.clock = right
+
+
+@pytest.mark.sampled("_another_key")
+@pytest.mark.parametrize("closed", [_another_key, _clock_wrong, _suspended])
+async def test_a_github_that_lets_us_do_nothing_at_all_is_waited_for(
+    shop: Shop, closed: Callable[[Shop], AbstractContextManager[None]]
+) -> None:
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    broken = await shop.broken()
+    answer = await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    retried = sum(_retried())
+    with closed(shop):
+        shop.forget_tokens()
+        await shop.report("success", branch=(await shop.hotfix())["head"]["ref"])
+
+        async def waits() -> bool:
+            return sum(_retried()) > retried
+
+        await shop.eventually(waits)
+        said = (await shop.bot.readiness.parts())["GitHub"]
+        assert closed is _suspended or "does not accept the App's credentials" in str(said)
+    assert await answer.reaction() == "+1"
+    assert (await shop.bot.readiness.parts())["GitHub"] is None
     assert await shop.alice.file("shop.py") == GOOD
+
+
+def _retried() -> Iterator[float]:
+    return (each.value for metric in STEP_RETRIES.collect() for each in metric.samples)
 
 
 @pytest.mark.thorough
