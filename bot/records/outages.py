@@ -34,6 +34,7 @@ class Outage(StrEnum):
 
     AWAY = "the database could not be reached"
     BUSY = "the database is locked"
+    READ_ONLY = "the database cannot be written"
     FULL = "the disk is full"
     LIMIT = "this machine has no room for more open files"
 
@@ -49,7 +50,8 @@ class DatabaseAway(Passing):
 
 _BY_SQLSTATE = {
     "08": Outage.AWAY,  # connection exception
-    "25006": Outage.AWAY,  # read-only: the server became a standby
+    "0A000": Outage.READ_ONLY,  # a standby says so of a transaction that says it may write
+    "25006": Outage.READ_ONLY,  # the server became a standby
     "25P03": Outage.AWAY,  # the session idled in a transaction for too long and was ended
     "40001": Outage.BUSY,  # serialization failure: run the transaction again
     "40P01": Outage.BUSY,  # deadlock
@@ -70,6 +72,7 @@ _BY_SQLITE_CODE = {
     sqlite3.SQLITE_IOERR: Outage.AWAY,
     sqlite3.SQLITE_CANTOPEN: Outage.AWAY,
     sqlite3.SQLITE_NOMEM: Outage.AWAY,
+    sqlite3.SQLITE_READONLY: Outage.READ_ONLY,  # the file system was closed to writing
 }
 _BY_ERRNO = {
     errno.ENOSPC: Outage.FULL,

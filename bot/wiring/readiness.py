@@ -28,7 +28,7 @@ from bot.intake.event_payloads import OurApp
 from bot.intake.http.entrance import of_every_address
 from bot.intake.http.problems import put_off
 from bot.records.github_answers import GitHubMemory
-from bot.records.outages import DatabaseAway, in_public, passing
+from bot.records.outages import DatabaseAway, Outage, in_public, passing
 from bot.settings import InvalidSettings, Settings
 from bot.wiring.readings import ClockWrong, ask_who
 
@@ -130,10 +130,13 @@ class Readiness:
         return next((each for each in (await self._here()).values() if each is not None), None)
 
     async def _database(self) -> None:
-        async with self._records.connect() as conn:
-            await conn.execute(sa.text("SELECT 1"))
         file = self._records.url.database
-        if self._records.dialect.name == "sqlite" and file:
+        is_file = self._records.dialect.name == "sqlite"
+        async with self._records.connect() as conn:
+            closed = await conn.execute(sa.text("SELECT 0" if is_file else _IS_CLOSED))
+        if closed.scalar_one():
+            raise DatabaseAway(Outage.READ_ONLY)
+        if is_file and file:
             await asyncio.to_thread(_take_write_lock, Path(file))
 
     async def _engine_database(self) -> None:
@@ -155,6 +158,12 @@ async def _hindrance(tried: Callable[[], Awaitable[None]]) -> str | None:
         log.warning("not ready", why=str(error))
         return in_public(error)
     return None
+
+
+_IS_CLOSED = (
+    "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean"
+)
+"""Whether PostgreSQL takes no writes: readers never notice."""
 
 
 def _take_write_lock(path: Path) -> None:

@@ -95,6 +95,11 @@ async def test_what_is_away_is_named_by_readyz_and_callers_are_told_when_to_come
             assert (await _ask(lane, "healthz"))[0] == 200
             await asyncio.to_thread(server.start)
             assert (await _ask(lane, "readyz"))[0] == 200
+            await asyncio.to_thread(server.demote)
+            status, ready, _ = await _ask(lane, "readyz")
+            assert (status, ready["parts"]["database"]) == (503, "the database cannot be written")
+            await asyncio.to_thread(server.promote)
+            assert (await _ask(lane, "readyz"))[0] == 200
         finally:
             await lane.close()
 

@@ -122,6 +122,17 @@ class Server:
         self._process.send_signal(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
         self._process.wait(_WAIT_S)
 
+    def demote(self) -> None:
+        """Have it come back as a standby, which takes no writes, as behind a fail-over."""
+        self.stop("fast")
+        (self._folder / "data" / "standby.signal").touch()
+        self.start()
+
+    def promote(self) -> None:
+        """Have a standby take writes again, and wait for that."""
+        with psycopg.connect(self.url, autocommit=True) as admin:
+            admin.execute("SELECT pg_promote()")
+
     def drop_connections(self) -> None:
         """End every session but our own."""
         with psycopg.connect(self.url, autocommit=True) as admin:

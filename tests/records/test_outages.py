@@ -19,7 +19,8 @@ from bot.records.outages import Outage, in_public, outage_of, passing
 PASSING = {
     "08000": Outage.AWAY,
     "08006": Outage.AWAY,
-    "25006": Outage.AWAY,
+    "0A000": Outage.READ_ONLY,
+    "25006": Outage.READ_ONLY,
     "40001": Outage.BUSY,
     "40P01": Outage.BUSY,
     "53100": Outage.FULL,
@@ -90,6 +91,8 @@ def _raised_by_sqlite(folder: Path) -> Iterator[tuple[sqlite3.Error, Outage | No
         holder.execute("BEGIN EXCLUSIVE")
         with closing(sqlite3.connect(file, timeout=0)) as other:
             yield _fault_of(other, "INSERT INTO kept VALUES (1)"), Outage.BUSY
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as closed:
+        yield _fault_of(closed, "INSERT INTO kept VALUES (1)"), Outage.READ_ONLY
     with closing(sqlite3.connect(":memory:")) as full:
         full.execute("PRAGMA max_page_count = 1")
         yield _fault_of(full, "CREATE TABLE more (n)"), Outage.FULL
@@ -108,7 +111,7 @@ def _fault_of(connection: sqlite3.Connection, statement: str) -> sqlite3.Error:
 
 def test_what_sqlite_raises_is_told_apart_by_its_code(tmp_path: Path) -> None:
     found = list(_raised_by_sqlite(tmp_path))
-    assert len(found) == 4
+    assert len(found) == 5
     for error, outage in found:
         assert outage_of(error) is outage
         assert outage_of(wrapped(error)) is outage
