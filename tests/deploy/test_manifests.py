@@ -154,6 +154,16 @@ def test_compose_starts_two_replicas_on_postgresql_and_sets_what_there_is() -> N
     assert re.fullmatch(r"postgres:\d+\.\d+-[a-z]+", image)
 
 
+def test_no_secret_that_is_put_where_the_documents_say_is_committed_or_sent_to_docker() -> None:
+    files = [str(Path("deploy") / each["file"]) for each in COMPOSE["secrets"].values()]
+    files += ["deploy/.env", "app.pem", "var/credentials.json"]
+    command = ["git", "check-ignore", "--no-index", *files]
+    ignored = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    assert ignored.stdout.split() == files
+    unsent = (HERE / ".dockerignore").read_text().split()
+    assert {"deploy/.env", "deploy/secrets", "*.pem", "var"} <= set(unsent)
+
+
 def test_docker_itself_understands_compose() -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], check=False).returncode:  # noqa: S603
