@@ -133,11 +133,11 @@ _SHOWN_COMMITS = 10
 _HELP = """Find the commit that made COMMAND fail, with a stated confidence.
 
 COMMAND runs in each commit's files, in the folder you stand in. It ends with 0 if the commit is
-good, 125 if it cannot be tried, and any other number if it is bad; a crash is bad too. A trial
-that is stopped or killed is no evidence: where hanging is the failure, write
--- timeout 60 COMMAND. It may fail by chance: trials are repeated until the verdict is sure. What
-it writes to $PLAYBOOKS_RESULT (JSON: fingerprint, metrics) is read. Variables for COMMAND:
--- env NAME=value COMMAND.
+good, 125 if it cannot be tried, and any other number if it is bad; a crash is bad too. At 126 and
+127, "command not found", nothing more is tried. A trial that is stopped or killed (137, 143) is no
+evidence: where hanging is the failure, write -- timeout 60 COMMAND. It may fail by chance: trials
+are repeated until the verdict is sure. What it writes to $PLAYBOOKS_RESULT (JSON: fingerprint,
+metrics) is read. Variables for COMMAND: -- env NAME=value COMMAND.
 
 Your own checkout and home are never touched: COMMAND sees your home and what is installed in your
 checkout (node_modules, .venv and the like), and what it changes there is kept apart and dropped.

@@ -82,6 +82,8 @@ def not_in_checkout(path: str) -> str:
 def not_an_ancestor(good: str, bad: str, base: str | None) -> str:
     """Say that the ends do not lie on one line of history, and which good end would do."""
     said = f"{good} is not an ancestor of {bad}, so nothing says that the change lies between. "
+    if base is not None and base.startswith(bad):
+        return f"The ends are the wrong way round: {good} comes after {bad}. Swap them."
     if base is None:
         return said + "Their histories have nothing in common: choose another good end."
     return said + f"They part at {base[:SHORT]}: if that passes, use it as the good end."

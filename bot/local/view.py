@@ -153,7 +153,7 @@ def spark(chances: list[float], width: int) -> str:
 def _time_left(search: Search, seconds: Sequence[float], jobs: int) -> str:
     verdict = search.verdict()
     if verdict.final:
-        return "to be checked"
+        return "decided"
     chances = [candidate.probability for candidate in search.probabilities()]
     left = seconds_left(chances, verdict.trials, seconds, jobs)
     return "no estimate yet" if left is None else f"about {in_words(left)} left"

@@ -88,8 +88,8 @@ def judge(exit_status: int) -> Judgement:
     if exit_status in (126, 127):
         raise CommandNotFoundError(
             f"command not found: it ended with {exit_status}, which shells use for a command that "
-            "is missing or not executable. Check its name and path; relative paths start at the "
-            "repository's root."
+            "is missing or not executable. Check its name and path; relative paths start in the "
+            "folder that it runs in."
         )
     if exit_status in _CRASHES:
         return Judgement(TrialOutcome.FAIL, f"crashed with {_SIGNALS[exit_status]}")

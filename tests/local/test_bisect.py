@@ -86,6 +86,7 @@ case ${PLAYBOOKS_TRIAL#*/} in 1-?|1-1[0-5]) test $n = 7 && exit 1;; esac; grep -
         clone.folder, "--good", commits[0], "--no-verify", "--json", "--", "sh", "-c", script
     )
     assert trusting.verdict["culprit"] == commits[7]
+    assert "to be checked" not in trusting.err
 
 
 def test_the_checkout_the_index_and_head_stay_as_they_are(
@@ -142,6 +143,10 @@ def test_good_is_not_an_ancestor(person: Person, clone: Repository) -> None:
     assert said.code == 1
     assert "is not an ancestor of" in said.err
     assert f"They part at {commits[1][:12]}" in said.err
+    said = person.bisect(clone.folder, "--good", "main", "--bad", commits[1], "--", *WORKS)
+    assert said.code == 1
+    assert "The ends are the wrong way round" in said.err
+    assert "They part" not in said.err
 
 
 def test_nothing_lies_between(person: Person, clone: Repository) -> None:

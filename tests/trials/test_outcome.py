@@ -44,7 +44,8 @@ def test_an_exit_status_has_one_meaning(status: int, outcome: TrialOutcome) -> N
 
 @pytest.mark.parametrize("status", [126, 127])
 def test_a_missing_command_stops_everything(status: int) -> None:
-    with pytest.raises(CommandNotFoundError, match="command not found"):
+    # In the terminal view that is the folder a person stands in, which need not be the root.
+    with pytest.raises(CommandNotFoundError, match="start in the folder that it runs in"):
         judge(status)
 
 
