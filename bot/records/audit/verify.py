@@ -24,11 +24,13 @@ from bot.records.database import open_database, open_existing, reading
 from bot.records.tables.columns import Instant
 from bot.triggers import Value
 
-RECORDS_REFS = tuple(
-    f"refs/{side}/{name}"
-    for side in ("heads", "remotes/origin")
-    for name in ("playbooks/records", "playbooks-records")
-)
+RECORDS_REFS = (
+    *(f"refs/{side}/{name}"
+      for side in ("heads", "remotes/origin")
+      for name in ("playbooks/records", "playbooks-records")),
+    # All that a fetch leaves in a clone of a single branch, such as `--depth 1` makes.
+    "FETCH_HEAD",
+)  # fmt: skip
 
 
 class ExitCode(IntEnum):
@@ -288,7 +290,10 @@ async def audit_verify(database_url: str, anchors: Path, key_file: Path) -> Audi
     try:
         known, keys = await asyncio.to_thread(_evidence, anchors, key_file)
         return AuditReport(chains=await _chains(database_url, known, keys))
-    except (OSError, ValueError, SQLAlchemyError) as error:
+    except OSError as error:
+        said = f"{error.filename} cannot be read: {error.strerror}" if error.filename else error
+        return AuditReport(problem=str(said))
+    except (ValueError, SQLAlchemyError) as error:
         return AuditReport(problem=str(error).splitlines()[0])
 
 
@@ -324,7 +329,7 @@ def _evidence(anchors: Path, key_file: Path) -> tuple[list[Anchor], tuple[Ed2551
     if not texts:
         raise ValueError(
             f"{anchors} has no {ANCHORS_PATH} on the branch playbooks/records: "
-            "fetch that branch first"
+            "fetch that branch first, with git fetch origin playbooks/records"
         )
     return [anchor for text in texts for anchor in read_anchors(text)], keys
 

@@ -326,9 +326,9 @@ async def test_anchors_are_read_from_the_records_branch_of_a_repository(
 ) -> None:
     repository = tmp_path / "repository"
 
-    def git(*arguments: str) -> None:
+    def git(*arguments: str, at: Path = repository) -> None:
         command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *arguments]
-        subprocess.run(command, cwd=repository, check=True, capture_output=True)  # noqa: S603 - our own words
+        subprocess.run(command, cwd=at, check=True, capture_output=True)  # noqa: S603 - our own words
 
     repository.mkdir()
     git("init", "-q", "-b", "main")
@@ -344,6 +344,10 @@ async def test_anchors_are_read_from_the_records_branch_of_a_repository(
     git("commit", "-q", "-m", "anchors")
     git("checkout", "-q", "main")
     assert (await audit_verify(url, repository, evidence[1])).code is ExitCode.INTACT
+    shallow = tmp_path / "shallow"
+    git("clone", "-q", "--depth", "1", repository.as_uri(), str(shallow))
+    git("fetch", "-q", "origin", "playbooks/records", at=shallow)
+    assert (await audit_verify(url, shallow, evidence[1])).code is ExitCode.INTACT
     await tamper(engine, "DELETE FROM audit_entries WHERE seq = 10")
     assert (await audit_verify(url, repository, evidence[1])).code is ExitCode.TRUNCATED
 
@@ -361,4 +365,5 @@ async def test_what_is_missing_is_said_and_nothing_is_made(missing: str, tmp_pat
     assert report.problem
     expected = "no such table: audit" if missing == "tables" else str(paths[missing])
     assert expected in report.lines()[0]
+    assert "Errno" not in report.lines()[0]
     assert names_in(tmp_path) == set(paths) - {missing}
