@@ -164,7 +164,7 @@ class Api:
             records: what happened.
             inbox: stores Triggers before they are answered.
             accept: starts the Run of a stored Trigger, or finds the one it started; idempotent.
-                Raises Declined where the Trigger will not be carried out.
+                Raises DeclinedRequest where the Trigger will not be carried out.
             ready: each part the bot needs, with None or what is wrong with it.
             clock: tells the time (UTC).
             new_id: makes the identity of a request that brought no Idempotency-Key.
@@ -301,9 +301,22 @@ class Api:
         found = await self._records.incident(id_) if RUN_ID.fullmatch(id_) else None
         if found is None or not await self._callers.reaches(token, found.repository_id):
             raise HttpProblem(
-                HTTPStatus.NOT_FOUND, "No such incident in the repositories you reach."
+                HTTPStatus.NOT_FOUND,
+                await self._why_none_is_open(token, id_)
+                or "No such incident in the repositories you reach.",
             )
         return as_json(IncidentAnswer(incident=found))
+
+    async def _why_none_is_open(self, token: ApiToken, id_: str) -> str | None:
+        """Say what became of a request that was answered with this id; None: there was none."""
+        run = await self._records.run(id_) if RUN_ID.fullmatch(id_) else None
+        if run is None or not await self._callers.reaches(token, run.repository_id):
+            return None
+        if run.joined_incident is not None:
+            return f"That request joined the incident {run.joined_incident}."
+        if run.is_live:
+            return f"No incident is opened yet: /runs/{id_} says how far it is."
+        return f"No incident was opened. {run.reason or f'See /runs/{id_}.'}"
 
     async def run(self, request: web.Request) -> web.Response:
         """`GET /runs/{id}`."""

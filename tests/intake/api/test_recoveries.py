@@ -23,6 +23,7 @@ from bot.intake.http.problems import as_problem
 from bot.intake.inbox import Inbox
 from bot.records import incidents, runs
 from bot.records.audit import chain
+from bot.records.lifecycle import RunState
 from bot.triggers import (
     ActorKind,
     CommitTarget,
@@ -407,6 +408,25 @@ async def test_incidents_runs_and_the_audit_chain_can_be_read(client: Client) ->
     assert chain["next"] is None
     _, page = await reader.call("GET", "/audit?limit=1")
     assert page["next"] == 1
+
+
+async def test_where_no_incident_came_of_a_request_the_answer_says_why(
+    client: Client, database: AsyncEngine, reception: Reception, clock: Clock
+) -> None:
+    await client.revert(BODY)
+    reader, trigger = client.holding("reader"), reception.accepted[0]
+    source = trigger.source.model_copy(update={"index": 1})
+    trigger = trigger.model_copy(update={"source": source})
+    id_ = derived_id(trigger.key, trigger.received_at)
+    path = f"/incidents/{id_}"
+    async with database.begin() as conn:
+        await runs.start(conn, id_, trigger, playbook="bisect", at=clock())
+    _, early = await reader.call("GET", path)
+    assert early["detail"] == f"No incident is opened yet: /runs/{id_} says how far it is."
+    async with database.begin() as conn:
+        await runs.move(conn, id_, RunState.FAILED, at=clock(), reason="Nothing is red.")
+    status, late = await reader.call("GET", path)
+    assert (status, late["detail"]) == (404, "No incident was opened. Nothing is red.")
 
 
 async def test_what_happened_elsewhere_cannot_be_read(client: Client, served: Served) -> None:
