@@ -450,7 +450,8 @@ def setup(github: str | None, url: str | None, prints: bool, propose: str | None
     callback=_address,
     help="Where the bot listens; default: PLAYBOOKS_PORT here.",
 )
-@click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True, help="s.")
+@click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True,
+              help="Seconds between two looks.")  # fmt: skip
 def listen(relay: str | None, bot_url: str | None, every: float) -> None:
     """Take deliveries without a public address, and hand them to the bot that runs here."""
     from bot.github.errors import GitHubError
@@ -489,7 +490,8 @@ def doctor(as_json: bool) -> None:
 @main.command()
 @click.argument("repository", metavar="OWNER/SCRATCH")
 @click.option("--again", metavar="OWNER/SCRATCH", help="The name once more; else it is asked for.")
-@click.option("--every", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="s.")
+@click.option("--every", type=click.FloatRange(min=0.1), default=3.0, show_default=True,
+              help="Seconds between two looks.")  # fmt: skip
 @click.option(
     "--patience", type=click.FloatRange(min=1), default=900.0, show_default=True,
     help="Seconds that anything may take.",

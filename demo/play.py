@@ -72,6 +72,7 @@ async def your_turn(play: str, *, port: int, seed: int) -> None:
 async def _invite(stage: Stage, scene: Scene) -> None:
     click.echo(
         f"\nThe cockpit: {stage.bot_url}/ui/ (log in as whom you like)\n"
-        f"The bot's API: {stage.bot_url}/api-docs   Stop with Ctrl-C."
+        f"The bot's API: {stage.bot_url}/api-docs, with the token {stage.api_token}\n"
+        "Stop with Ctrl-C."
     )
     await invite(scene, stage.github.world, click.echo)
