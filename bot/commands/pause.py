@@ -60,7 +60,13 @@ class _Head(Value):
 
 
 async def pausable(conn: AsyncConnection, repository_id: int, config: Config) -> list[str]:
-    """Name the capabilities that can be paused: also one that has its traffic under an old name."""
+    """Name the capabilities that can be paused: also one that has its traffic under an old name.
+
+    Args:
+        conn: the caller's connection; nothing is written.
+        repository_id: GitHub's id of the repository.
+        config: as it counts there.
+    """
     served = await allocation.of_repository(conn, repository_id)
     return sorted({*config.capabilities, *(each.capability for each in served)})
 

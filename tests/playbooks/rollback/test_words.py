@@ -92,5 +92,10 @@ def test_what_is_answered_where_nothing_is_done(snapshot: SnapshotAssertion) -> 
     case, _ = CASES["measured"]
     nothing = messages.nothing_to_take_back("llm.summarize", None).declined
     behind = messages.nothing_to_take_back("llm.summarize", "provider-b").declined
-    said = [nothing, behind, messages.joined(9, case.incident), messages.joined(None, case.incident)]
+    said = [
+        nothing,
+        behind,
+        messages.joined(9, case.incident),
+        messages.joined(None, case.incident),
+    ]
     assert said == snapshot
