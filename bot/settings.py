@@ -107,20 +107,30 @@ def _bare(value: str) -> str:
     return value
 
 
+def _file_of(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
+    path = value_of(f"{name}_PATH", environment)
+    return None if path is None else Path(from_home(path))
+
+
+def from_home(path: str) -> str:
+    """Give a path its home folder for `~`: no shell has done that in a file of variables."""
+    return os.path.expanduser(path)  # noqa: PTH111  where there is no home, it stays
+
+
 def text_of(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
     """What the file says that `NAME_PATH` names; None where none is named.
 
     Raises:
         InvalidSettings: the file cannot be read, or says nothing: whoever names one means one.
     """
-    path = value_of(f"{name}_PATH", environment)
+    path = _file_of(name, environment)
     if path is None:
         return None
     try:
         # Editors of Windows put a mark at the beginning of a file.
-        text = _bare(Path(path).read_text(encoding="utf-8-sig"))
+        text = _bare(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        fault = SettingFault(f"{name}_PATH", *_why_unreadable(Path(path), error))
+        fault = SettingFault(f"{name}_PATH", *_why_unreadable(path, error))
         raise InvalidSettings(fault) from error
     if not text:
         what, remedy = "names a file that is empty.", f"Fill it, or leave {name}_PATH out: {path}"
@@ -135,7 +145,7 @@ def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
         InvalidSettings: a file is to name it, and cannot be read.
     """
     given = value_of("PLAYBOOKS_DATA", environment) or text_of("PLAYBOOKS_DATA", environment)
-    return Path(given or "var")
+    return Path(from_home(given or "var"))
 
 
 def why_no_address(value: str) -> str | None:
@@ -200,6 +210,11 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("playbooks_data", mode="before")
+    @classmethod
+    def _from_home(cls, value: Any) -> Any:
+        return from_home(value) if isinstance(value, str) else value
 
     @field_validator("playbooks_port", mode="before")
     @classmethod
@@ -359,9 +374,7 @@ class Settings(ServerSettings):
     def secret_places(self) -> tuple[Path, ...]:
         """Name the files and folders with secrets: no trial may read them."""
         named = [
-            Path(path)
-            for name in type(self).model_fields
-            if (path := value_of(f"{name.upper()}_PATH"))
+            path for name in type(self).model_fields if (path := _file_of(name.upper())) is not None
         ]
         url = self.database_url.get_secret_value() if self.database_url else ""
         if url.startswith("sqlite") and (file := url.partition("///")[2].partition("?")[0]):
@@ -424,11 +437,14 @@ def _why_unreadable(path: Path, error: OSError | ValueError) -> tuple[str, str]:
     """What is wrong with a file, and what mends it."""
     if not isinstance(error, PermissionError):
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return f"names a file that cannot be read: {reason}.", f"Name one that can: {path}"
-    us = _name_of(os.geteuid())
+        # What is no path may be the secret itself, given by the wrong one of two names.
+        is_path = path.is_absolute() and len(path.parts) > 2 and os.path.isdir(path.parent)  # noqa: PTH112
+        which = f": {path}" if is_path else ", by its whole path from / on."
+        return f"names a file that cannot be read: {reason}.", f"Name one that can{which}"
+    us = name_of_user(os.geteuid())
     try:
         found = path.stat()
-        owner, mode = _name_of(found.st_uid), stat.filemode(found.st_mode)
+        owner, mode = name_of_user(found.st_uid), stat.filemode(found.st_mode)
     except OSError:
         return (f"names a file in a folder that {us} may not enter.", f"Open it to {us}: {path}")
     return (
@@ -437,7 +453,8 @@ def _why_unreadable(path: Path, error: OSError | ValueError) -> tuple[str, str]:
     )
 
 
-def _name_of(uid: int) -> str:
+def name_of_user(uid: int) -> str:
+    """The name of a user of this machine; containers run as some that have none."""
     import pwd
 
     try:

@@ -16,7 +16,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from bot.settings import InvalidSettings, Settings, is_nothing_set, load_settings, misspelt
+from bot.settings import (
+    InvalidSettings,
+    Settings,
+    data_folder,
+    is_nothing_set,
+    load_settings,
+    misspelt,
+)
 from bot.wiring.readings import read_settings
 from fakegithub.access.credentials import new_key_pair
 
@@ -309,7 +316,40 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(
     environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment.setenv("DATABASE_URL_PATH", str(tmp_path / "nothing-here"))
-    assert "DATABASE_URL_PATH: names a file that cannot be read" in _fault()
+    said = _fault()
+    assert "DATABASE_URL_PATH: names a file that cannot be read" in said
+    assert str(tmp_path / "nothing-here") in said
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [("GITHUB_PRIVATE_KEY", PEM), ("GITHUB_PRIVATE_KEY", base64.b64encode(PEM.encode()).decode()),
+     ("GITHUB_WEBHOOK_SECRET", "hunter2"), ("GITHUB_CLIENT_SECRET", "/hunter2"),
+     ("DATABASE_URL", "postgresql://u:hunter2@h/d")],
+)  # fmt: skip
+def test_a_secret_that_was_given_for_the_name_of_its_file_is_not_repeated(
+    environment: pytest.MonkeyPatch, name: str, secret: str
+) -> None:
+    environment.delenv(name, raising=False)
+    environment.setenv(f"{name}_PATH", secret)
+    said = _fault()
+    assert f"{name}_PATH: names a file that cannot be read" in said
+    assert "hunter2" not in said
+    assert secret[:40] not in said
+
+
+def test_the_home_folder_is_known_where_no_shell_has_put_it_in(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "hook").write_text("from home\n")
+    environment.delenv("GITHUB_WEBHOOK_SECRET")
+    for name, value in {"HOME": str(tmp_path), "PLAYBOOKS_DATA": "~/data",
+                        "GITHUB_WEBHOOK_SECRET_PATH": "~/hook"}.items():  # fmt: skip
+        environment.setenv(name, value)
+    settings = load_settings()
+    assert settings.playbooks_data == data_folder() == tmp_path / "data"
+    assert settings.github_webhook_secret[0].get_secret_value() == "from home"
+    assert tmp_path / "hook" in settings.secret_places()
 
 
 @pytest.mark.parametrize("name", [each.upper() for each in Settings.model_fields])
