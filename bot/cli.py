@@ -18,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import entry_points, version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -36,6 +37,7 @@ from bot.settings import (
     load_settings,
     load_setup_settings,
     misspelt,
+    name_of_user,
     text_of,
     value_of,
     why_no_address,
@@ -46,7 +48,6 @@ from bot.triggers import Role
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from bot.app import Bot
     from bot.intake.http.auth import ApiToken
     from bot.transfer import Say
 
@@ -118,6 +119,10 @@ def _missing(name: str, package: str) -> click.Command:
 def main() -> None:
     """Bring a broken repository back to a safe state, and find out why."""
     _open_what_is_closed()
+    # A terminal that is not UTF-8 shows "?" for what it has no character for.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # Standard output is for answers; a command that has more to say sets them up again.
     if not structlog.is_configured():
         set_up_logs("error", "console")
@@ -182,15 +187,15 @@ async def _set_up() -> None:
         _tell(f"Warning: {fault}")
     _tell(f"Nothing is set up yet. Open this, once:\n\n  {site.address}\n")
     _tell("Or set GITHUB_APP_ID, GITHUB_PRIVATE_KEY and GITHUB_WEBHOOK_SECRET.")
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    stopped = asyncio.Event()
+    _when_stopped(stopped.set)
     registered, stop = (
         asyncio.ensure_future(site.registered.wait()),
         asyncio.ensure_future(stopped.wait()),
     )
     await asyncio.wait([registered, stop], return_when=asyncio.FIRST_COMPLETED)
     if stop.done():
+        _end_in_time()
         registered.cancel()
         await site.close()
         return
@@ -204,15 +209,29 @@ LONGEST_STOP_S = 9.0
 Nothing is lost by that: what was begun is on record, and resumes at the next start."""
 
 
+def _when_stopped(do: Callable[[], object]) -> None:
+    """Do something once a signal asks this process to end; what is ignored stays so: `nohup`."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, do)
+
+
+def _end_in_time(code: int = 0) -> None:
+    """End, whatever hangs: also a thread that waits for a database, or for the name of a host."""
+    last = threading.Timer(LONGEST_STOP_S, os._exit, (code,))
+    last.daemon = True
+    last.start()
+
+
 async def _serve(settings: Settings, **given: Any) -> None:
     with loading():
         from bot.app import Bot
         from bot.doctor import warn
         from bot.setup.site import after_setup
 
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    stopped = asyncio.Event()
+    _when_stopped(stopped.set)
     try:
         bot = Bot(settings, **{"beside": lambda _: after_setup(), **given})
     except InvalidSettings as error:
@@ -227,7 +246,8 @@ async def _serve(settings: Settings, **given: Any) -> None:
         try:
             start.result()
         except InvalidSettings as refused:
-            await _park(bot)
+            _end_in_time(code=2)
+            await bot.stop()
             _refuse(refused)
         # What is loaded by now stays: looking through it at every full collection would halt the
         # whole process for a tenth of a second.
@@ -235,20 +255,12 @@ async def _serve(settings: Settings, **given: Any) -> None:
         begun.append(asyncio.create_task(asyncio.to_thread(keep_code)))
         begun.append(asyncio.create_task(warn(settings)))
         await stop
+    _end_in_time()
     for task in begun:
         task.cancel()
     # Whoever is in the middle of a statement lets go of the database before the loop closes.
     await asyncio.gather(*begun, return_exceptions=True)
-    await _park(bot)
-
-
-async def _park(bot: Bot) -> None:
-    """Stop in time, whatever hangs."""
-    last = threading.Timer(LONGEST_STOP_S, os._exit, (0,))
-    last.daemon = True
-    last.start()
     await bot.stop()
-    last.cancel()
 
 
 @main.command()
@@ -303,13 +315,11 @@ _public_key = click.option(
 @click.option("--because", required=True, help="Why an older backup was restored.")
 def audit_restored(anchors: Path, public_key: Path, because: str) -> None:
     """Say that an older backup was restored: what anchors know beyond it is named as lost."""
-    import getpass
-
     from sqlalchemy.exc import SQLAlchemyError
 
     from bot.records.audit.verify import declare_restored
 
-    by, now = getpass.getuser(), datetime.now(UTC)
+    by, now = name_of_user(os.getuid()), datetime.now(UTC)
     declared = declare_restored(
         _database_url(), anchors, public_key, by=by, because=because, at=now
     )
@@ -535,9 +545,8 @@ def rehearse(
 
 async def _until_stopped(work: Coroutine[Any, Any, T]) -> T:
     """Work until somebody stops it; what it does at its end is done all the same."""
-    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+    task = asyncio.ensure_future(work)
+    _when_stopped(task.cancel)
     return await task
 
 

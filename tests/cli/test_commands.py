@@ -401,6 +401,25 @@ def test_what_a_command_cannot_use_is_said_in_words_with_its_exit_code(
     assert (done.exit_code, said in done.output) == (code, True), done.output
 
 
+def test_where_the_terminal_knows_no_arrow_doctor_says_its_remedies_all_the_same() -> None:
+    done = playbooks("doctor", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 1, done.stderr
+    assert "      ? Run `playbooks serve`" in done.stdout
+
+
+def test_a_user_without_a_name_may_say_that_a_backup_was_restored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54_321)
+    arguments = ["audit", "restored", "--anchors", ".", "--public-key", "README.md", "--because",
+                 "a disk failed"]  # fmt: skip
+    done = CliRunner().invoke(main, arguments, env={"PLAYBOOKS_DATA": str(tmp_path)})
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert "is not a PEM public key" in done.output
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("arguments", ["config check playbooks.yml", "--help"])
 def test_an_answer_that_cannot_be_written_is_said_to_be(arguments: str, tmp_path: Path) -> None:
