@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +33,7 @@ from tests.records.examples import NOON, REPOSITORY, opening, trigger
 __all__ = ["postgres_server", "postgres_url"]
 
 KEY = Ed25519PrivateKey.generate()
+DATA = Path(__file__).resolve().parents[1] / "docs" / "data.md"
 
 
 def now() -> datetime:
@@ -240,6 +244,39 @@ async def test_while_a_server_lives_nothing_is_moved(exported: Path, tmp_path: P
     with pytest.raises(TransferRefused, match="exists already"):
         await export_all(url, data, exported, quiet, now() + timedelta(minutes=1))
     await export_all(url, data, tmp_path / "again.gz", quiet, now() + timedelta(minutes=1))
+
+
+def _documented(words: str) -> str:
+    """The commands of docs/data.md that hold these words."""
+    blocks = re.findall(r"```sh\n(.*?)```", DATA.read_text("utf-8"), re.DOTALL)
+    return str(next(each for each in blocks if words in each))
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the documented way needs sqlite3")
+async def test_a_backup_made_and_put_back_as_documented_is_what_was_there_also_behind_a_crash(
+    tmp_path: Path,
+) -> None:
+    def do(words: str) -> None:
+        subprocess.run(["/bin/sh", "-ec", _documented(words)], cwd=tmp_path, check=True)  # noqa: S603
+
+    var = tmp_path / "var"
+    url = url_from(var)
+    await migrate(url)
+    await make_engine_tables(url, var)
+    await fill(url, 3, outside=tmp_path)
+    before = await everything(url)
+    do(".backup")
+    assert {each.stat().st_mode & 0o777 for each in (tmp_path / "backup").iterdir()} == {0o600}
+    engine = open_database(url)
+    async with engine.begin() as conn:
+        await chain.append(conn, REPOSITORY.id, "incident.opened", actor="alice", at=NOON, data={})
+    # As it lies there behind a crash, with what is not in the file itself yet.
+    shutil.copytree(var, tmp_path / "crashed")
+    await engine.dispose()
+    shutil.rmtree(var)
+    (tmp_path / "crashed").rename(var)
+    do("rm -f")
+    assert await everything(url) == before
 
 
 def test_every_table_of_the_engine_is_known() -> None:
