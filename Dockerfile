@@ -38,7 +38,8 @@ USER 10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080
+# No proxy leads to this container itself, and a file of variables may leave quotes around the port.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
-  CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PLAYBOOKS_PORT']}/healthz\", timeout=4)"]
+  CMD ["python", "-c", "import os, urllib.request as u; port = os.environ['PLAYBOOKS_PORT'].strip('\" ') or 8080; u.build_opener(u.ProxyHandler({})).open(f'http://127.0.0.1:{port}/healthz', timeout=4)"]
 ENTRYPOINT ["tini", "--", "playbooks"]
 CMD ["serve"]

@@ -436,3 +436,15 @@ def test_a_variable_with_our_prefix_that_is_no_setting_is_told(
 ) -> None:
     found = misspelt({name: value})
     assert [(each.name, each.remedy) for each in found] == ([(name, remedy)] if remedy else [])
+
+
+@pytest.mark.parametrize("named", ["http://", "socks5://p:1080", "nonsense://p", "http://[p"])
+def test_a_proxy_that_can_be_none_ends_the_start_with_its_variable(
+    environment: pytest.MonkeyPatch, tmp_path: Path, named: str
+) -> None:
+    environment.setenv("GITHUB_PRIVATE_KEY", PEM)
+    environment.setenv("PLAYBOOKS_DATA", str(tmp_path))
+    environment.delenv("https_proxy", raising=False)
+    environment.setenv("HTTPS_PROXY", named)
+    with pytest.raises(InvalidSettings, match="HTTPS_PROXY: is no address of an HTTP proxy"):
+        read_settings(load_settings(), only_look=True)

@@ -23,13 +23,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy.ext.asyncio import AsyncEngine
+from yarl import URL
 
 from bot.engine.storage import ENGINE_FILE
 from bot.github.client import GitHub
 from bot.github.errors import BadCredentials, NotFound, Unreadable
 from bot.github.models import App
 from bot.github.transport.auth import AppKey
-from bot.github.transport.http import Addresses
+from bot.github.transport.http import Addresses, proxy_for
 from bot.intake.alerts.mappings import AlertMapping, who_may_send
 from bot.intake.http.auth import ApiToken
 from bot.notify import Address, read_addresses
@@ -178,6 +179,8 @@ def github_of(settings: Settings, **client: Any) -> GitHub:
     wrong_key = "Put the whole file that the App's page gave you there, as it is or as base64."
     _read(faults, "GITHUB_PRIVATE_KEY", wrong_key, partial(_check_key, settings))
     _read(faults, "GITHUB_API_URL", "", partial(_check_addresses, settings))
+    api = URL(settings.github_api_url)
+    _read(faults, f"{api.scheme.upper()}_PROXY", "", partial(proxy_for, api))
     if faults:
         raise InvalidSettings(*faults)
     return GitHub(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from aiohttp import web
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -74,6 +77,26 @@ def test_the_image_stands_on_a_version_and_runs_without_root_below_an_init() -> 
         assert f"org.opencontainers.image.{label}=" in last("LABEL")
     names = re.findall(r"\b([A-Z_]+)=", last("ENV"))
     assert {each for each in names if each.startswith(("PLAYBOOKS_", "LOG_"))} <= KNOWN
+
+
+async def test_the_image_is_well_also_behind_a_proxy_and_with_quotes_around_its_port() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path)
+        return web.Response()
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    [_, *words] = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
+    for port in ("{}", '"{}"'):
+        there = {"PLAYBOOKS_PORT": port.format(runner.addresses[0][1])}
+        proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+        done = await asyncio.create_subprocess_exec(sys.executable, *words, env=there | proxy)
+        assert await done.wait() == 0
+    await runner.cleanup()
+    assert asked == ["/healthz"] * 2
 
 
 def test_dependencies_come_before_the_code_and_are_held_to_their_hashes() -> None:

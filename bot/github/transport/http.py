@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -111,12 +113,31 @@ class _Request(aiohttp.ClientRequest):
 
 
 def proxy_for(url: URL) -> URL | None:
-    """Give the proxy by `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; None: without one."""
-    named = getproxies_environment()
-    address = named.get(url.scheme)
-    if address is None or proxy_bypass(url.authority):
+    """Give the proxy by `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; None: without one.
+
+    Nothing goes through one to this machine itself, such as to the bot that runs here.
+
+    Raises:
+        ValueError: what is named is no address of a proxy that speaks HTTP.
+    """
+    address = getproxies_environment().get(url.scheme)
+    if address is None or proxy_bypass(url.authority) or _is_here(url.host or ""):
         return None
-    return URL(address if "://" in address else f"http://{address}")
+    address = address.strip()
+    try:
+        proxy = URL(address if "://" in address else f"http://{address}")
+    except ValueError:
+        proxy = URL()
+    if proxy.scheme not in {"http", "https"} or not proxy.host:
+        # It may hold a password.
+        raise ValueError("is no address of an HTTP proxy, such as http://HOST:3128")
+    return proxy
+
+
+def _is_here(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def new_session(timeout_seconds: float, *, read_bufsize: int = 2**16) -> aiohttp.ClientSession:

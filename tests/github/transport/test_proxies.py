@@ -63,7 +63,7 @@ async def test_a_proxy_that_the_environment_names_is_asked_with_its_own_login(
         monkeypatch.setenv("HTTP_PROXY", f"http://user:pass@{host}")
         url = "http://github.internal/api/v3/meta"
         await exchange(session, "GET", url, {"authorization": OURS}, None)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        # Nobody says NO_PROXY: it is this machine.
         await exchange(session, "GET", f"http://{host}/direct", {}, None)
     # Whatever else runs in this process asks through the proxy, too, while it is named.
     [proxied] = [each for each in asked if str(each.url) == url]
@@ -84,6 +84,11 @@ async def test_a_proxy_that_the_environment_names_is_asked_with_its_own_login(
         ({"HTTPS_PROXY": "http://p", "NO_PROXY": "*"}, "https://api.github.com/", None),
         ({"HTTPS_PROXY": "http://p", "NO_PROXY": "git.corp:8443"}, "https://git.corp:8443/", None),
         ({"HTTPS_PROXY": "http://p", "NO_PROXY": "corp"}, "https://corporate/", "http://p"),
+        ({"HTTPS_PROXY": " http://p\n"}, "https://api.github.com/", "http://p"),
+        *(
+            ({"HTTP_PROXY": "http://p"}, f"http://{here}:8080/healthz", None)
+            for here in ("localhost", "127.0.0.1", "127.1.2.3", "[::1]")
+        ),
     ],
 )
 def test_what_the_environment_says_of_an_address(
