@@ -13,7 +13,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from bot.records import replicas
 from bot.records.database import open_database, url_from
+from bot.records.replicas import NameLock
 from bot.records.schema import migrate
 from bot.replicas import Heartbeat, HeartbeatRhythm
 from tests.plugins.postgres import postgres_server, postgres_url
@@ -121,6 +123,26 @@ async def test_a_machine_whose_clock_is_wrong_takes_nothing_over_and_loses_nothi
     assert [right.taken_over, wrong.taken_over] == [[], []]
     assert not right.gave_up.is_set()
     assert not wrong.gave_up.is_set()
+
+
+async def test_a_clock_that_was_set_back_keeps_no_dead_bot_on_sqlite_alive(
+    records: AsyncEngine,
+) -> None:
+    now = datetime.now(UTC)
+    lives = NameLock(records, "lives")
+    assert await lives.take()
+    async with records.begin() as conn:
+        for name in ("dead", "lives"):
+            await replicas.join(conn, name, now + timedelta(hours=1))
+        await replicas.join(conn, "us", now)
+        assert (await replicas.living(conn, now)).keys() == {"lives", "us"}
+        assert await replicas.eldest(conn, now) == "us"
+        assert await replicas.take_dead(conn, "us", now) == ["dead"]
+        # Whoever claimed it before the clock was set back has died as well.
+        await replicas.join(conn, "dead", now + timedelta(hours=1))
+        await replicas.take_dead(conn, "other", now + timedelta(hours=2))
+        assert await replicas.take_dead(conn, "third", now) == ["dead"]
+    await lives.release()
 
 
 async def test_nobody_takes_over_from_a_bot_on_sqlite_that_hangs_but_lives(

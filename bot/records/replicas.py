@@ -105,6 +105,15 @@ class NameLock:
             await session.close()
 
 
+def _is_free(conn: AsyncConnection, replica: str) -> bool:
+    """Whether no process has this name of an SQLite file's; False where that is not known."""
+    name = NameLock(conn.engine, replica)
+    if name._file is None or not name._file.take():
+        return False
+    name._file.release()
+    return True
+
+
 def _beside(records: AsyncEngine, name: str) -> Path | None:
     file = records.url.database
     if records.dialect.name != "sqlite" or not file or file == ":memory:":
@@ -199,8 +208,22 @@ async def living(
     Returns:
         By the replica's name, what it can replay; None where it did not say.
     """
-    alive = sa.select(replicas.c.id, replicas.c.code).where(replicas.c.beat_at > now - dead_after)
+    alive = sa.select(replicas.c.id, replicas.c.code).where(
+        replicas.c.beat_at > now - dead_after,
+        replicas.c.id.not_in(await _gone_ahead(conn, now, dead_after)),
+    )
     return {row.id: row.code for row in await conn.execute(alive)}
+
+
+async def _gone_ahead(conn: AsyncConnection, now: datetime, dead_after: timedelta) -> list[str]:
+    """The dead whose last word lies ahead: this machine's clock was set back since.
+
+    They would count for alive until the clock is there again.
+    """
+    if conn.dialect.name != "sqlite":
+        return []
+    ahead = sa.select(replicas.c.id).where(replicas.c.beat_at > now + dead_after)
+    return [each for each in (await conn.execute(ahead)).scalars() if _is_free(conn, each)]
 
 
 async def eldest(
@@ -212,7 +235,10 @@ async def eldest(
     """
     query = (
         sa.select(replicas.c.id)
-        .where(replicas.c.beat_at > now - dead_after)
+        .where(
+            replicas.c.beat_at > now - dead_after,
+            replicas.c.id.not_in(await _gone_ahead(conn, now, dead_after)),
+        )
         .order_by(replicas.c.started_at, replicas.c.id)
         .limit(1)
     )
@@ -228,10 +254,18 @@ async def take_dead(
     before it recovered anything.
     """
     long_ago = now - dead_after
-    unclaimed = sa.or_(replicas.c.taken_over_by.is_(None), replicas.c.taken_over_at <= long_ago)
+    silent = sa.or_(
+        replicas.c.beat_at <= long_ago,
+        replicas.c.id.in_(await _gone_ahead(conn, now, dead_after)),
+    )
+    unclaimed = sa.or_(
+        replicas.c.taken_over_by.is_(None),
+        replicas.c.taken_over_at <= long_ago,
+        replicas.c.taken_over_at > now + dead_after,
+    )
     dead = (
         sa.update(replicas)
-        .where(replicas.c.id != replica, replicas.c.beat_at <= long_ago, unclaimed)
+        .where(replicas.c.id != replica, silent, unclaimed)
         .values(taken_over_by=replica, taken_over_at=now)
         .returning(replicas.c.id)
     )
