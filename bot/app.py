@@ -78,7 +78,7 @@ from bot.records.github_answers import GitHubMemory
 from bot.records.private_files import keep_private
 from bot.records.replicas import living, time_there
 from bot.records.schema import ForeignDatabase, migrate
-from bot.replicas import Heartbeat, HeartbeatRhythm, NameTaken
+from bot.replicas import AnotherApp, Heartbeat, HeartbeatRhythm, NameTaken
 from bot.retention import Retention
 from bot.safety.admission_facts import AdmissionReader
 from bot.safety.budgets import Overruns
@@ -109,7 +109,7 @@ from bot.wiring.beginnings import Beginnings
 from bot.wiring.composition import PlaybookWiring, RequestWiring
 from bot.wiring.database_faults import database_fault
 from bot.wiring.readiness import Introduction, Readiness, RightOfWay, WaitingRoom
-from bot.wiring.readings import free_port, port_fault, read_settings
+from bot.wiring.readings import another_app, app_of, free_port, port_fault, read_settings
 
 log = structlog.get_logger(__name__)
 P = ParamSpec("P")
@@ -209,6 +209,7 @@ class Bot:
             give_up=_exit_at_once,
             rhythm=rhythm,
             code=self.engine.code,
+            app=app_of(settings),
             counted=lambda living: self.github.pace(1 / living),
         )
         self.served = Served(self.github, clock, self.memory)
@@ -403,6 +404,8 @@ class Bot:
                     "Stop it, or give each process a name of its own.",
                 )
             ) from taken
+        except AnotherApp as sibling:
+            raise InvalidSettings(another_app(str(sibling))) from sibling
         self.listening_since = await self.memory.listening_since()
         await self.served.recall()
         await self.introduction.begin()

@@ -35,7 +35,7 @@ from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records.audit.keys import FILE, KeyFileDamaged, SigningKeyRefused, settle_key
 from bot.records.database import open_existing, sqlite_url
 from bot.records.outages import in_public
-from bot.records.replicas import NameLock, living, time_there
+from bot.records.replicas import NameLock, living, of_another_app, time_there
 from bot.records.schema import pending
 from bot.safety.config_in_force import version_at
 from bot.settings import (
@@ -56,6 +56,8 @@ from bot.wiring.database_faults import LOOK_THERE, database_fault, said_by_drive
 from bot.wiring.readings import (
     ClockWrong,
     Readings,
+    another_app,
+    app_of,
     ask_who,
     faults_beside_the_app,
     free_port,
@@ -347,7 +349,10 @@ async def _stored(
     async with found.records.connect() as conn:
         # What serve does, and then not.
         try:
-            alive = await living(conn, await time_there(conn, now))
+            there = await time_there(conn, now)
+            if another := await of_another_app(conn, app_of(settings), there):
+                findings.append(_of(another_app(another)))
+            alive = await living(conn, there)
             siblings = alive.keys() - {settings.replica}
             key = given.get_secret_value() if given else None
             file = settings.playbooks_data / FILE

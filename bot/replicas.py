@@ -24,6 +24,10 @@ class NameTaken(Exception):
     """Another process is alive under this replica's name."""
 
 
+class AnotherApp(Exception):
+    """A replica of another App is alive on this database; `str()` is its name."""
+
+
 @dataclass(frozen=True)
 class HeartbeatRhythm:
     """When a replica beats, gives up by itself, and is held for dead by its siblings.
@@ -49,6 +53,7 @@ class Heartbeat:
         give_up: Callable[[], None],
         rhythm: HeartbeatRhythm | None = None,
         code: str | None = None,
+        app: str | None = None,
         counted: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Prepare; `run` does the work.
@@ -61,6 +66,7 @@ class Heartbeat:
             give_up: ends this process at once; called from another thread, too.
             rhythm: the times; those of docs/decisions/0015 unless said otherwise.
             code: what this process can replay, for its siblings to know.
+            app: the App that it speaks for, with its GitHub, likewise.
             counted: hears with each beat how many replicas live.
         """
         self._records = records
@@ -69,7 +75,7 @@ class Heartbeat:
         self._take_over = take_over
         self._give_up = give_up
         self._rhythm = rhythm or HeartbeatRhythm()
-        self._code = code
+        self._code, self._app = code, app
         self._name = NameLock(records, replica)
         self._counted = counted
         self._lock = takeover_lock(records)
@@ -81,11 +87,18 @@ class Heartbeat:
 
         Raises:
             NameTaken: a living process has that name; a dead one's may be taken at once.
+            AnotherApp: a living process on this database speaks for another App.
         """
         if not await self._name.take():
             raise NameTaken(self._replica)
         async with self._records.begin() as conn:
-            await replicas.join(conn, self._replica, await self._now(conn), self._code)
+            now = await self._now(conn)
+            await replicas.join(conn, self._replica, now, self._code, self._app)
+            another = self._app and await replicas.of_another_app(
+                conn, self._app, now, self._rhythm.dead_after
+            )
+            if another:
+                raise AnotherApp(another)
         self._has_joined = True
         self._may_take_over()
         self._renewed = time.monotonic()

@@ -147,7 +147,13 @@ async def time_there(conn: AsyncConnection, ours: datetime) -> datetime:
     return found
 
 
-async def join(conn: AsyncConnection, replica: str, now: datetime, code: str | None = None) -> None:
+async def join(
+    conn: AsyncConnection,
+    replica: str,
+    now: datetime,
+    code: str | None = None,
+    app: str | None = None,
+) -> None:
     """Begin a life of this replica; a claim on its former life ends.
 
     Args:
@@ -155,17 +161,19 @@ async def join(conn: AsyncConnection, replica: str, now: datetime, code: str | N
         replica: its name.
         now: the time.
         code: what it can replay.
+        app: the App that it speaks for.
     """
     insert = insert_into(conn)
     await conn.execute(
         insert(replicas)
-        .values(id=replica, started_at=now, beat_at=now, code=code)
+        .values(id=replica, started_at=now, beat_at=now, code=code, app=app)
         .on_conflict_do_update(
             index_elements=[replicas.c.id],
             set_={
                 "started_at": now,
                 "beat_at": now,
                 "code": code,
+                "app": app,
                 "taken_over_by": None,
                 "taken_over_at": None,
             },
@@ -208,11 +216,33 @@ async def living(
     Returns:
         By the replica's name, what it can replay; None where it did not say.
     """
-    alive = sa.select(replicas.c.id, replicas.c.code).where(
+    alive = sa.select(replicas.c.id, replicas.c.code).where(*await _alive(conn, now, dead_after))
+    return {row.id: row.code for row in await conn.execute(alive)}
+
+
+async def of_another_app(
+    conn: AsyncConnection, app: str, now: datetime, dead_after: timedelta = DEAD_AFTER
+) -> str | None:
+    """Name a replica that is not silent and speaks for another App; None: there is none.
+
+    Args:
+        conn: the caller's transaction.
+        app: ours.
+        now: the time.
+        dead_after: how long a replica may be silent and still count.
+    """
+    alive = await _alive(conn, now, dead_after)
+    query = sa.select(replicas.c.id).where(*alive, replicas.c.app != app).limit(1)
+    return (await conn.execute(query)).scalar_one_or_none()
+
+
+async def _alive(
+    conn: AsyncConnection, now: datetime, dead_after: timedelta
+) -> list[sa.ColumnElement[bool]]:
+    return [
         replicas.c.beat_at > now - dead_after,
         replicas.c.id.not_in(await _gone_ahead(conn, now, dead_after)),
-    )
-    return {row.id: row.code for row in await conn.execute(alive)}
+    ]
 
 
 async def _gone_ahead(conn: AsyncConnection, now: datetime, dead_after: timedelta) -> list[str]:
@@ -235,10 +265,7 @@ async def eldest(
     """
     query = (
         sa.select(replicas.c.id)
-        .where(
-            replicas.c.beat_at > now - dead_after,
-            replicas.c.id.not_in(await _gone_ahead(conn, now, dead_after)),
-        )
+        .where(*await _alive(conn, now, dead_after))
         .order_by(replicas.c.started_at, replicas.c.id)
         .limit(1)
     )

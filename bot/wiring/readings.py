@@ -242,6 +242,25 @@ def _open(url: str) -> AsyncEngine:
         raise InvalidSettings(SettingFault("DATABASE_URL", what, remedy)) from error
 
 
+def app_of(settings: Settings) -> str:
+    """Name the App, and the GitHub that has it."""
+    return f"{settings.github_app_id} at {settings.github_api_url}"
+
+
+def another_app(replica: str) -> SettingFault:
+    """Say that a living replica on this database speaks for another App.
+
+    Args:
+        replica: its name.
+    """
+    return SettingFault(
+        "DATABASE_URL",
+        f"{replica}, which is alive on this database, is another App: it would go on with what "
+        "this one began, and fail.",
+        "Give each App a database of its own; where the App was changed, stop all replicas first.",
+    )
+
+
 def free_port(host: str, port: int) -> None:
     """See that the port can be had.
 

@@ -407,3 +407,13 @@ async def keys_differ(scene: Scene) -> Mend:
     await _beside(scene, PLAYBOOKS_SIGNING_KEY=theirs)
     scene.set("PLAYBOOKS_SIGNING_KEY", ours)
     return lambda: scene.set("PLAYBOOKS_SIGNING_KEY", theirs)
+
+
+async def another_app(scene: Scene) -> Mend:
+    theirs = scene.shop.github.create_app(
+        "staging", owner=scene.fake.owner, permissions={}, events=[]
+    )
+    named = {"GITHUB_APP_ID": str(theirs.id), "GITHUB_PRIVATE_KEY": theirs.private_key}
+    beside = await _beside(scene, **named)
+    scene.beside.remove(beside)
+    return beside.__exit__

@@ -116,6 +116,7 @@ FAULTS: dict[str, Fault] = {
     "two of one name": Fault(make.namesake, "PLAYBOOKS_REPLICA", "another process is alive",
                              ends=True),
     "signing keys differ": Fault(make.keys_differ, "PLAYBOOKS_SIGNING_KEY", "same key", ends=True),
+    "another App": Fault(make.another_app, "DATABASE_URL", "is another App", ends=True),
     # --- the world ---
     "misspelt variable": Fault(value("PLAYBOOK_FOUNDERS", "alice"), "PLAYBOOK_FOUNDERS",
                                "is not known"),

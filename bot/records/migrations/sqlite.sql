@@ -83,7 +83,7 @@ CREATE TABLE replicas (
 	started_at TEXT NOT NULL, 
 	beat_at TEXT NOT NULL, 
 	taken_over_by TEXT, 
-	taken_over_at TEXT, code TEXT, 
+	taken_over_at TEXT, code TEXT, app TEXT, 
 	CONSTRAINT pk_replicas PRIMARY KEY (id)
 );
 CREATE TABLE notifications (
@@ -461,4 +461,4 @@ CREATE TABLE github_answers (
 	CONSTRAINT pk_github_answers PRIMARY KEY (about)
 );
 INSERT INTO "alembic_version" VALUES('0009');
-INSERT INTO "schema_version" VALUES('0018');
+INSERT INTO "schema_version" VALUES('0019');

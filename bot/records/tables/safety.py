@@ -19,6 +19,8 @@ replicas = sa.Table(
     sa.Column("beat_at", Moment, nullable=False),
     sa.Column("taken_over_by", sa.Text),
     sa.Column("taken_over_at", Moment),
+    # The App that it speaks for, with its GitHub; null: a release until 2026-12-03.
+    sa.Column("app", sa.Text),
 )
 
 
