@@ -74,6 +74,10 @@ class NotOffered(Forbidden):
     """The plan does not offer this here: no permission would help."""
 
 
+class StillRunning(Forbidden):
+    """A job cannot be run again while another one of its workflow run is under way."""
+
+
 class Suspended(Forbidden, Passing):
     """The installation is suspended: nothing works until an owner lifts it.
 

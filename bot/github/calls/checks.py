@@ -266,8 +266,9 @@ class Checks:
         A commit status cannot be run again by GitHub; its reporter must be asked.
 
         Raises:
-            Unprocessable, Forbidden: If it cannot be run again, such as a job that still runs
-                or is over for 30 days.
+            StillRunning: Not yet: another job of its workflow run is under way.
+            Unprocessable, Forbidden: If it cannot be run again, such as a job that is over for
+                30 days.
         """
         if result.kind is not CheckKind.CHECK_RUN:
             raise ValueError(f"GitHub cannot run the commit status {result.name!r} again.")

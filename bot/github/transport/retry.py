@@ -21,6 +21,7 @@ from bot.github.errors import (
     NotMergeable,
     NotOffered,
     RateLimited,
+    StillRunning,
     Suspended,
     Unavailable,
     Uncertain,
@@ -299,6 +300,8 @@ def _forbidden(
         return Forbidden(message, permission=needed, **facts)
     if _PLAN in said.lower():
         return NotOffered(f"GitHub's plan does not offer {name} here: {said}", **facts)
+    if "already running" in said.lower():
+        return StillRunning(f"GitHub does not do {name} yet: {said}", **facts)
     return Forbidden(f"GitHub forbids {name}: {said}", **facts)
 
 

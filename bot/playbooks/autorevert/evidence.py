@@ -12,7 +12,7 @@ from bot.config import Config
 from bot.git.errors import UnknownRevision
 from bot.git.history import describe, first_parents
 from bot.git.landed_changes import already_reverted
-from bot.github.errors import Forbidden, NotFound, Unprocessable
+from bot.github.errors import Forbidden, NotFound, StillRunning, Unprocessable
 from bot.github.models import CheckKind, PullRequest
 from bot.playbooks.autorevert.decide import CheckEvidence, Purpose, SoleSuspect, TellPeople
 from bot.playbooks.autorevert.ports import AutorevertGitHub, SuspectGitHub
@@ -157,12 +157,13 @@ class CheckLook(Value):
 class RerunsAsked(Value):
     """What came of asking for runs again.
 
-    `before` has, for each commit where GitHub agreed, how many runs had ended until then; the
-    others are `refused`.
+    `before` has, for each commit where GitHub agreed, how many runs had ended until then; `later`
+    are those where another job is under way; the others are `refused`.
     """
 
     before: dict[str, int]
     refused: tuple[str, ...]
+    later: tuple[str, ...] = ()
 
 
 async def look(
@@ -265,7 +266,7 @@ async def run_again(
 
     Where an earlier attempt may have got through, a check that runs by now is left alone.
     """
-    before, refused = {}, []
+    before, refused, later = {}, [], []
     for sha, ended in runs.items():
         results = [
             result
@@ -280,12 +281,14 @@ async def run_again(
             if not done:
                 raise NotFound(f"{check} has no run on {sha} that could be run again")
             await github.checks.rerun(max(done, key=lambda result: result.id))
+        except StillRunning:
+            later.append(sha)
         except (Forbidden, NotFound, Unprocessable):
             # A commit status, or another service's check: only its own page can run it again.
             refused.append(sha)
         else:
             before[sha] = ended
-    return RerunsAsked(before=before, refused=tuple(refused))
+    return RerunsAsked(before=before, refused=tuple(refused), later=tuple(later))
 
 
 async def _with_records(

@@ -92,10 +92,10 @@ class _Judging:
             if looked.purpose is None:
                 return None
             decision = decide(looked.evidence)
+            if isinstance(decision, RunAgain) and await self._run_again(decision.shas, looked, now):
+                continue
             match decision:
-                case RunAgain(shas=shas):
-                    await self._run_again(shas, looked, now)
-                case Wait():
+                case RunAgain() | Wait():
                     signals = await heard(self.run, self._a_while, WaitPoint.CHECK_RERUN)
                     if first(signals, SignalKind.CANCEL):
                         decision = LeaveAlone(reason="a person cancelled it")
@@ -127,7 +127,8 @@ class _Judging:
 
         return await self.run.step(Step.READ_CHECK, CheckLook, read)
 
-    async def _run_again(self, shas: tuple[str, ...], looked: CheckLook, now: datetime) -> None:
+    async def _run_again(self, shas: tuple[str, ...], looked: CheckLook, now: datetime) -> bool:
+        """Ask for another run on these commits; False: on some of them it is too early."""
         await self._watch(shas[0], now)
         ended = {sha: looked.runs[sha] for sha in shas}
 
@@ -135,10 +136,13 @@ class _Judging:
             return await run_again(self.check, ended, self.github, look_first)
 
         asked = await self.run.step(Step.RERUN_CHECK, RerunsAsked, ask)
-        self.repeats += 1
+        is_answered = bool(asked.before or asked.refused)
+        self.repeats += is_answered
         self.awaited = dict(asked.before)
         self.refused = (*self.refused, *asked.refused)
-        self.deadline = now + RUN_TAKES
+        if is_answered or self.deadline is None:
+            self.deadline = now + RUN_TAKES
+        return not asked.later
 
     async def _watch(self, sha: str, now: datetime) -> None:
         """From now on deliveries about this commit wake the Run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
@@ -81,22 +81,28 @@ async def recovery(
             return Recovery(how="green", head=watched, tally=found.tally)
         # Reading the clock is a step of its own, which Runs begun before did not take here.
         now = await run.now() if weighs_chance else began
-        reran = reran if reran and reran.head == watched else None
+        reran, later = reran if reran and reran.head == watched else None, False
         again = reruns(found.tally, found.chances, reran, now)
         if weighs_chance and again.are_worth_it:
-            reran = await _run_again(work, watched, again.wanted, found.tally, reran)
-            continue
+            deadline = began + _checks_may_take(work)
+            reran, later = await _run_again(
+                work, watched, again.wanted, found.tally, reran, deadline
+            )
+            if not later:
+                continue
         # A new run of what may have failed by chance is looked at before anybody is woken.
-        waits = (
-            reran is not None
-            and not called
-            and (
-                again.are_awaited
-                or (found.tally.verdict == "waiting" and now - began < _checks_may_take(work))
+        waits = not called and (
+            later
+            or again.are_awaited
+            or (
+                reran is not None
+                and found.tally.verdict == "waiting"
+                and now - began < _checks_may_take(work)
             )
         )
         if waits:
-            standing = messages.run_again_after_merge(sha, work.case, (*again.rounds,), found.tally)
+            runs = tuple(again.rounds) or again.wanted
+            standing = messages.run_again_after_merge(sha, work.case, runs, found.tally)
             await work.tell(standing)
             pause = patience.look_again
         else:
@@ -124,12 +130,18 @@ async def _run_again(
     names: tuple[str, ...],
     tally: CheckTally,
     before: Reran | None,
-) -> Reran:
+    deadline: datetime,
+) -> tuple[Reran | None, bool]:
+    """Ask for it; also say whether it is too early for some, which is not so for ever."""
     again = partial(run_again, work.github, head, names)
     answer = await work.run.step(Step.RERUN_CHECKS, RerunAnswer, again)
-    by = await work.run.now() + work.parts.patience.reruns_begin
-    reran = before or Reran(head=head, old=(), agreed=True)
-    return reran.again(names, tally.rows, answer.refused, by)
+    now = await work.run.now()
+    answer = answer.by(now, deadline)
+    if asked := tuple(name for name in names if name not in answer.later):
+        by = now + work.parts.patience.reruns_begin
+        before = before or Reran(head=head, old=(), agreed=True)
+        before = before.again(asked, tally.rows, answer.refused, by)
+    return before, bool(answer.later)
 
 
 def _checks_may_take(work: ProposalWorkflow[Any, Any]) -> timedelta:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from bot.git.errors import GitError
 from bot.git.history import first_parents
-from bot.github.errors import Forbidden, NotFound, Unprocessable
+from bot.github.errors import Forbidden, NotFound, StillRunning, Unprocessable
 from bot.github.models import CheckKind, CheckResult
 from bot.playbooks.checks.results import WINDOW, by_commit, newest, runs_with_a_verdict
 from bot.playbooks.checks.streak import Chance, CommitRuns, chance
@@ -19,9 +20,16 @@ _MOST_WEIGHED = 10
 
 
 class RerunAnswer(Value):
-    """What came of asking GitHub to run checks again."""
+    """What came of asking GitHub to run checks again; `later`: other jobs are under way."""
 
     refused: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+
+    def by(self, now: datetime, deadline: datetime) -> RerunAnswer:
+        """The same; from the deadline on, what is not taken yet is refused."""
+        if now < deadline:
+            return self
+        return RerunAnswer(refused=(*self.refused, *self.later))
 
 
 async def run_again(
@@ -39,21 +47,26 @@ async def run_again(
         GitHubError: the checks could not be read.
     """
     results = newest(await github.checks.results(head))
-    refused = []
+    refused, later = [], []
     for name in names:
         named = [each for each in results if each.name == name]
         if look_first and not all(each.is_completed for each in named):
             # The attempt before got through.
             continue
         ended = [each for each in named if each.is_completed and not each.is_passed]
+        asked = False
         try:
             for each in ended:
                 if each.kind is CheckKind.CHECK_RUN:
                     await github.checks.rerun(each)
+                    asked = True
+        except StillRunning:
+            if not asked:
+                later.append(name)
         except (Forbidden, NotFound, Unprocessable):
             # Another service's check: only its own page can run it again.
             refused.append(name)
-    return RerunAnswer(refused=tuple(refused))
+    return RerunAnswer(refused=tuple(refused), later=tuple(later))
 
 
 def run_by_app(results: Sequence[CheckResult], failed: Sequence[str]) -> tuple[str, ...]:

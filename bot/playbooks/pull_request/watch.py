@@ -350,8 +350,7 @@ class _Following:
     ) -> float:
         """Do it, and say how many seconds GitHub needs until its effect can be seen."""
         if isinstance(move, Rerun) and self.patient:
-            await self._rerun(move.names, view)
-            return 0
+            return await self._rerun(move.names, view)
         if isinstance(move, Rerun):
             again = partial(_rerun, self.github, view.head, move.names)
             asked = await self.run.step(Step.RERUN_CHECKS, int, again)
@@ -371,15 +370,18 @@ class _Following:
             return await self._enqueue(move.head, view)
         return await self._merge(move.head, view)
 
-    async def _rerun(self, names: tuple[str, ...], view: PullRequestSnapshot) -> None:
+    async def _rerun(self, names: tuple[str, ...], view: PullRequestSnapshot) -> float:
         again = partial(run_again, self.github, view.head, names)
         answer = await self.run.step(Step.RERUN_CHECKS, RerunAnswer, again)
         now = await self.run.now()
         before = self.reran if self.reran and self.reran.head == view.head else None
-        before = before or Reran(head=view.head, old=(), agreed=True)
-        by = now + self.patience.reruns_begin
-        self.reran = before.again(names, view.tally.rows, answer.refused, by)
-        self.deadline = now + self.watched.checks_may_take
+        answer = answer.by(now, self.deadline)
+        if asked := tuple(name for name in names if name not in answer.later):
+            by = now + self.patience.reruns_begin
+            before = before or Reran(head=view.head, old=(), agreed=True)
+            self.reran = before.again(asked, view.tally.rows, answer.refused, by)
+            self.deadline = now + self.watched.checks_may_take
+        return self._a_while if answer.later else 0
 
     async def _enqueue(self, head: str, view: PullRequestSnapshot) -> float:
         enqueue = self._only_ours(

@@ -82,8 +82,12 @@ async def test_where_a_person_was_quicker_the_bots_own_revert_joins_without_a_wo
 
 async def test_a_flake_leaves_an_audit_entry_and_nothing_else(shop: Shop) -> None:
     await with_evals(shop, FLAKY)
+    # Another job of the same workflow is under way: it can be run again a moment later.
+    busy = "This workflow is already running"
+    early = shop.repository.refusals.refuse("rerun", message=busy, times=3)
     innocent = await breaks(shop, "self-work", file="flaky")
     said = await judged(shop)
+    assert early.refused == 3
     assert said.data["decision"] == "nothing"
     assert "flaked" in str(said.data["reason"])
     await shop.alone()

@@ -12,6 +12,9 @@ from fakegithub.world.model import FakeInstallation
 from fakegithub.world.refusals import Status
 from tests.shop import GOOD, Clock, Shop
 
+STILL_RUNNING = "This workflow is already running"
+"""What GitHub says to a job as long as another one of its workflow run is under way."""
+
 
 async def _broken_while_unit_passes(shop: Shop, smoke: str = "unit") -> int:
     """The check `unit` counts and passes on main, also of the pull request that breaks it."""
@@ -182,6 +185,30 @@ async def test_where_github_refuses_to_run_it_again_a_person_is_asked_at_once(
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "never"])
+async def test_a_check_beside_which_others_run_is_run_again_once_github_takes_it(
+    shop: Shop, clock: Clock, for_ever: bool
+) -> None:
+    broken = await _broken_while_unit_passes(shop)
+    shop.attempts["unit"] = ["failure", "success"]
+    times = None if for_ever else 2
+    early = shop.repository.refusals.refuse("rerun", message=STILL_RUNNING, times=times)
+    await shop.says(broken, "/revert")
+
+    async def asked() -> bool:
+        return early.refused > 1
+
+    await shop.eventually(asked)
+    if for_ever:
+        clock.forward(hours=2)
+        said = await shop.standing(broken, "so I did not merge it")
+        assert "GitHub cannot run `unit` again for me" in said
+    else:
+        await shop.merged_hotfix()
+        assert len(await shop.asked(broken, times=1)) == 1
+
+
+@pytest.mark.thorough
 async def test_a_check_that_does_not_begin_can_be_waved_through_once_the_others_are_green(
     shop: Shop, clock: Clock
 ) -> None:
@@ -245,8 +272,10 @@ async def _red_after_the_merge(shop: Shop, *, when_run_again: Sequence[str]) -> 
 
 
 async def test_a_check_that_fails_once_by_chance_after_the_merge_wakes_nobody(shop: Shop) -> None:
+    early = shop.repository.refusals.refuse("rerun", message=STILL_RUNNING, times=3)
     broken = await _red_after_the_merge(shop, when_run_again=("success",))
     last = await shop.final_word(broken)
+    assert early.refused == 3
     assert last.startswith("@alice Done: ")
     assert len(await shop.mentions(broken)) == 1
     report = await shop.report_of(await shop.hotfix())
