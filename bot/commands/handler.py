@@ -148,7 +148,9 @@ async def play(
                 await answer.say(replies.refusal(trigger.actor, ending.reason, ending.remedy))
         case "declined":
             await _give_up(run, ending.reason)
-            await answer.refuse(ending.reason, ending.remedy)
+            # Somebody was quicker than what nobody asked for: there is nobody to answer.
+            if not (ending.is_done and trigger.is_automatic):
+                await answer.refuse(ending.reason, ending.remedy)
         case "stopped" | "failed":
             await answer.react(Emotion.REFUSED)
 

@@ -31,26 +31,31 @@ from bot.triggers import Autonomy, Role, Trigger, Value
 
 
 class Declined(Value):
-    """There is nothing to do, or a person has to say more. Both fields are Markdown."""
+    """There is nothing to do, or a person has to say more. Both texts are Markdown.
+
+    `is_done`: what was asked for is so already.
+    """
 
     kind: Literal["declined"] = "declined"
     reason: str
     remedy: str
+    is_done: bool = False
 
 
 class CannotPlan(Exception):
     """Planning cannot go on; it becomes a `Declined`. Both texts are Markdown."""
 
-    def __init__(self, reason: str, remedy: str) -> None:
-        """Say why, and what to do."""
+    def __init__(self, reason: str, remedy: str, *, is_done: bool = False) -> None:
+        """Say why, and what to do; `is_done`: nothing, it is so already."""
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+        self.is_done = is_done
 
     @property
     def declined(self) -> Declined:
         """The same as a result that can be stored."""
-        return Declined(reason=self.reason, remedy=self.remedy)
+        return Declined(reason=self.reason, remedy=self.remedy, is_done=self.is_done)
 
 
 _VERSIONS_TRIED = 200

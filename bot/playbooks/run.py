@@ -152,13 +152,14 @@ class Ending(Value):
     """How a Run ended, for whoever asked. `reason` and `remedy` are Markdown.
 
     A playbook that has told people itself (by its final word) leaves `reason` empty. `incident`
-    is the one that it joined.
+    is the one that it joined. `is_done`: declined, as what was asked for is so already.
     """
 
     outcome: Literal["succeeded", "declined", "joined", "stopped", "failed"]
     reason: str = ""
     remedy: str = ""
     incident: str = ""
+    is_done: bool = False
 
 
 async def heard(run: Run, seconds: float, at: WaitPoint) -> list[Signal]:

@@ -213,6 +213,7 @@ def _nothing_to_revert(
         f"It is already reverted on {markdown.code(base)}{undone}.",
         "If things are still broken, something else broke them: `/revert #NUMBER` reverts that, "
         f"and {markdown.code(f'/bisect GOOD..{base} check NAME')} looks for it.",
+        is_done=True,
     )
 
 

@@ -247,7 +247,8 @@ async def revert(
         planned = await _make_plan(run, request, parts)
         plan = planned.root
         if isinstance(plan, Declined):
-            return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy)
+            done = plan.is_done
+            return Ending(outcome="declined", reason=plan.reason, remedy=plan.remedy, is_done=done)
         ruling = weigh(planned_steps("revert", plan.irreversible))
         if ruling.refused:
             return Ending(outcome="declined", reason=ruling.reason, remedy=ruling.remedy)

@@ -6,6 +6,16 @@ from functools import partial
 
 import pytest
 
+from bot.records import runs
+from bot.triggers import (
+    OURSELVES,
+    PullRequestTarget,
+    RevertRequest,
+    Source,
+    SourceKind,
+    Trigger,
+    derived_id,
+)
 from fakegithub.world.model import FakeInstallation
 from tests.playbooks.autorevert.judging import (
     CONFIG,
@@ -78,6 +88,35 @@ async def test_where_a_person_was_quicker_the_bots_own_revert_joins_without_a_wo
     await answer.reaction()
     assert not [words for words in await shop.from_bot(culprit) if "already" in words]
     assert len(await shop.hotfixes()) == 1
+
+
+async def test_where_a_person_was_done_before_the_bots_own_revert_ends_without_a_word(
+    shop: Shop,
+) -> None:
+    culprit = await shop.broken()
+    asked = await shop.says(culprit, "/revert")
+    await asked.reaction()
+    said = await shop.from_bot(culprit)
+    [repository] = await shop.bot.served.served()
+    # Decided by the judge while the hotfix was not merged yet, as this request is still on its way.
+    late = Trigger(
+        source=Source(kind=SourceKind.CHECK_RUN, object_id="revert:late", subject=culprit),
+        repository=repository,
+        actor=OURSELVES,
+        received_at=shop.bot.clock(),
+        request=RevertRequest(targets=(PullRequestTarget(number=culprit),), reason="it failed"),
+    )
+    await shop.bot.inbox.put(late)
+    shop.bot.inbox.arrived.set()
+
+    async def ended() -> str | None:
+        async with shop.bot.read_only.connect() as conn:
+            run = await runs.find(conn, derived_id(late.key, late.received_at))
+        return None if run is None or run.is_live else run.reason
+
+    assert "It is already reverted" in str(await shop.eventually(ended))
+    await shop.alone()
+    assert await shop.from_bot(culprit) == said
 
 
 async def test_a_flake_leaves_an_audit_entry_and_nothing_else(shop: Shop) -> None:
