@@ -48,7 +48,7 @@ QUICK := tests/canary tests/culprit tests/house tests/intake/comments tests/play
 quick: $(STAMP) ## The pure tests, in half a minute: what judges, parses and says
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 2 -m "not thorough" --dist loadfile --noconftest -p tests.plugins.properties -p tests.plugins.garbage --deselect tests/house/test_adding_a_command.py --deselect tests/house/test_at_rest.py $(QUICK) $(ARGS)
 
-thorough: $(STAMP) contracts ## Play the conversations that `make test` leaves out (about an hour)
+thorough: $(STAMP) contracts ## Play the conversations that `make test` leaves out (half an hour)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --maxschedchunk=1 --thorough $(ARGS)
 
 check: lint types layers ## Lint, format, types, import contracts
