@@ -460,6 +460,7 @@ async def test_every_answer_that_is_allowed_is_read(server: Server, key: str, na
     assert not tally.wrong, f"{tally}\n{tally.says()}"
 
 
+@described
 @pytest.mark.sampled("ghec", OLDEST)
 @pytest.mark.parametrize("release", OTHERS)
 async def test_what_another_github_answers_otherwise_is_read(
