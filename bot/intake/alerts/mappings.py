@@ -39,6 +39,7 @@ from bot.settings import InvalidSettings, Settings
 from bot.triggers import Repository, Role, Severity
 
 _SETTING = "PLAYBOOKS_ALERT_MAPPINGS"
+_EXAMPLE = '{"datadog": {"preset": "datadog"}}'
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _POINTER = re.compile(r"(?:/(?:[^~]|~[01])*)?")
 _REPOSITORY = r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$"
@@ -333,9 +334,6 @@ def read_mappings(text: str) -> dict[str, AlertMapping]:
     return {name: _mapping(name, entry) for name, entry in given.items()}
 
 
-_EXAMPLE = '{"datadog": {"preset": "datadog"}}'
-
-
 def _mapping(name: str, entry: object) -> AlertMapping:
     where = f"{_SETTING}: {name}"
     if not _NAME.fullmatch(name):
@@ -397,7 +395,7 @@ def _moment(word: str | None, received: datetime) -> datetime:
     try:
         seconds = float(word or "")
     except ValueError:
-        return _written(word or "", received)
+        return _moment_in_words(word or "", received)
     if seconds > _MILLISECONDS:
         seconds /= 1000
     try:
@@ -406,7 +404,7 @@ def _moment(word: str | None, received: datetime) -> datetime:
         return received
 
 
-def _written(word: str, received: datetime) -> datetime:
+def _moment_in_words(word: str, received: datetime) -> datetime:
     try:
         found = datetime.fromisoformat(word)
         return min(found.astimezone(UTC), received) if found.tzinfo else received
