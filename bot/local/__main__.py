@@ -3,4 +3,4 @@
 from bot.local.command import bisect_command
 
 if __name__ == "__main__":
-    bisect_command(prog_name="bisect")
+    bisect_command(prog_name="python -m bot.local")

@@ -366,9 +366,14 @@ def _wanted(path: str, here: Path, root: Path) -> str:
     return str(whole.relative_to(root))
 
 
+def _resuming(log: Path | str) -> str:
+    """Give the command that goes on with a log, by the name that this one was called by."""
+    return f"{click.get_current_context().command_path} --resume {shlex.quote(str(log))}"
+
+
 def _search(known: Journal, path: Path, *, new: bool, as_json: bool) -> int:
     """Search with a view; whatever stops it, say how to go on."""
-    resume = f"python -m bot bisect --resume {shlex.quote(str(path))}"
+    resume = _resuming(path)
     if not new and known.verdict() is not None:
         return _tell(path, as_json)
     with journal.opened(path, new=new) as writer:
@@ -396,8 +401,7 @@ def _tell(path: Path, as_json: bool) -> int:
     known = journal.read(path)
     verdict = known.verdict()
     if verdict is None:
-        resume = f"python -m bot bisect --resume {shlex.quote(str(path))}"
-        raise JournalError(messages.UNFINISHED.format(resume=resume))
+        raise JournalError(messages.UNFINISHED.format(resume=_resuming(path)))
     if verdict.status not in messages.EXIT_CODES:
         raise JournalError(messages.infra(verdict.reason))
     if as_json:
@@ -474,7 +478,7 @@ async def _text(known: Journal, verdict: Verdict) -> str:
     if checked in messages.CHECKED:
         told += f"\n{messages.CHECKED[checked]}"
     if verdict.status is SearchStatus.BUDGET and known.is_spent:
-        told += f"\n{messages.larger_budget(known.request.log, known.trials())}"
+        told += f"\n{messages.larger_budget(_resuming(known.request.log), known.trials())}"
     counted = f"{known.trials()} trials in {known.rounds()} rounds. Log: {known.request.log}"
     return f"{told}\n{counted}"
 

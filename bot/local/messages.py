@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -80,10 +79,10 @@ def not_in_checkout(path: str) -> str:
 
 
 def not_an_ancestor(good: str, bad: str, base: str | None) -> str:
-    """Say that the ends do not lie on one line of history, and which good end would do."""
-    said = f"{good} is not an ancestor of {bad}, so nothing says that the change lies between. "
+    """Say that the good end does not lie before the bad one, and which good end would do."""
     if base is not None and base.startswith(bad):
         return f"The ends are the wrong way round: {good} comes after {bad}. Swap them."
+    said = f"{good} is not an ancestor of {bad}, so nothing says that the change lies between. "
     if base is None:
         return said + "Their histories have nothing in common: choose another good end."
     return said + f"They part at {base[:SHORT]}: if that passes, use it as the good end."
@@ -123,10 +122,9 @@ def end_never_ran(end: str, commit: str, times: int, reason: str) -> str:
     )
 
 
-def larger_budget(log: str, trials: int) -> str:
-    """Say how a search goes on whose budget is spent."""
-    command = f"python -m bot bisect --resume {shlex.quote(log)} --budget {2 * trials}"
-    return f"To go on with twice as many trials in all: {command}"
+def larger_budget(resume: str, trials: int) -> str:
+    """Say how a search goes on whose budget is spent; `resume` is the command without one."""
+    return f"To go on with twice as many trials in all: {resume} --budget {2 * trials}"
 
 
 def measured(
