@@ -170,23 +170,19 @@ async def test_a_repository_is_called_and_linked_by_the_name_it_has_now(
     arrives: Arrives, bot: Bot, shop: Shop, house: House
 ) -> None:
     incident, _ = await house.incident("Logins fail")
-    former = shop.name
-    await shop.olivia.patch("", name=f"{shop.repository.name}-renamed")
+    name = f"{shop.name}-renamed"
+    await shop.olivia.patch("", name=name.partition("/")[2])
 
     async def known() -> bool:
         bot.served._at = None
-        return shop.name in {each.full_name for each in await bot.served.served()}
+        return name in {each.full_name for each in await bot.served.served()}
 
     await shop.eventually(known)
     alice = await arrives("alice")
-    page = await alice.get(f"/ui/incidents/{incident.id}")
-    for text in (
-        page.text,
-        (await alice.get("/ui/")).text,
-        (await alice.get("/ui/incidents")).text,
-    ):
-        assert shop.name in text
-        assert not re.search(rf"{former}\b(?!-renamed)", text)
+    for path in ("/ui/", "/ui/incidents", f"/ui/incidents/{incident.id}"):
+        page = await alice.get(path)
+        assert name in page.text
+        assert not re.search(rf"{shop.name}\b(?!-renamed)", page.text), path
     for link in re.findall(r'href="(/ui/[^"]*repo=[^"]*)"', page.text):
         assert (await alice.get(unescape(link))).status == 200, link
 
