@@ -311,7 +311,8 @@ class Actions:
             login=login,
             kind=SourceKind.COCKPIT,
             object_id=_identity(login, visit.form.get("once", ""), line),
-            subject=incident.issue if incident else None,
+            # Where issues are switched off, its hotfix stands for it.
+            subject=incident and (incident.issue or next(iter(incident.prs), None)),
             is_pull_request=False,
             body=line,
             url=None,

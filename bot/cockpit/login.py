@@ -137,6 +137,7 @@ def _encoded(said: bytes) -> str:
     return base64.urlsafe_b64encode(said).rstrip(b"=").decode()
 
 
+_NOT_HERE = "This login was not begun in this browser, or another one was begun after it."
 _AGAIN = "Begin again at the login page."
 
 
@@ -197,13 +198,16 @@ class Login:
         """GitHub sent the visitor back: find out who it is, and let them in."""
         flow, keys = self._configured(), self._keys()
         state, given = visit.query.get("state", ""), keys.login(visit.request)
+        if visit.session is not None and not given:
+            # The login of another tab was quicker, or this one is opened again.
+            return see_other(f"{ROOT}/")
         if not state or not given:
-            raise PageRefused(400, "This login was not begun in this browser.", _AGAIN)
+            raise PageRefused(400, _NOT_HERE, _AGAIN)
         pending = _seal(flow).find(given, visit.now, LOGIN_LIFE)
         if pending is None:
             raise PageRefused(400, "This login is over: it was used, or took too long.", _AGAIN)
         if not is_same_secret(state, pending.state):
-            raise PageRefused(400, "This login was not begun in this browser.", _AGAIN)
+            raise PageRefused(400, _NOT_HERE, _AGAIN)
         if visit.query.get("error"):
             raise PageRefused(403, "GitHub did not let you in: you declined, or it did.", _AGAIN)
         try:

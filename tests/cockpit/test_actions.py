@@ -78,7 +78,7 @@ async def test_one_form_with_two_commands_is_two_requests_and_one_unheard_of_is_
     for unknown in ("nonsense", "%F0%9F%92%A9", "0" * 26, run.id[:-1]):
         page = await alice.get(f"{address}?request={unknown}")
         assert "Your request" not in page.words, unknown
-    form = next(each for each in page.forms() if each["action"] == "/ui/act" and "run" not in each)
+    form = next(each for each in page.forms() if each["action"] == "/ui/act" and "line" not in each)
     for level in ("critical", "low"):
         page = await alice.post("/ui/act", form | {"line": f"/severity {level}"})
         assert await answered(alice, shop, page) == "Done."
@@ -268,10 +268,12 @@ async def test_a_comment_that_was_on_its_way_when_a_button_was_pressed_does_not_
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("has_issues", [True, False])
 async def test_a_run_is_cancelled_with_a_reason_and_its_severity_changed(
-    arrives: Arrives, shop: Shop
+    arrives: Arrives, shop: Shop, *, has_issues: bool
 ) -> None:
     await known_to_bot(shop.bot, shop)
+    shop.repository.has_issues = has_issues
     broken = await shop.broken()
     shop.verdicts = {}
     await shop.says(broken, "/revert")

@@ -110,7 +110,28 @@ async def test_a_callback_works_once(arrives: Arrives, house: House) -> None:
     ) as answer:
         back = answer.headers["Location"]
     assert (await alice.get(back)).status == 200
-    assert (await alice.get(back)).status == 400
+    # Opened again it leads to where its visitor is logged in by now, and nobody else.
+    assert (await alice.get(back)).url.path == "/ui/"
+    assert (await (await arrives("")).get(back)).status == 400
+
+
+async def test_of_two_tabs_that_log_in_at_once_the_newer_one_does_and_then_both_are(
+    arrives: Arrives, house: House
+) -> None:
+    del house
+    alice = await arrives("")
+    backs = []
+    for _ in range(2):
+        asked = await alice.get("/ui/login/start?back=/ui/help")
+        form = dict(asked.url.query) | {"login": "alice"}
+        async with alice.session.post(
+            asked.url.with_query(None), data=form, allow_redirects=False
+        ) as answer:
+            backs.append(answer.headers["Location"])
+    first = await alice.get(backs[0])
+    assert (first.status, "or another one was begun after it" in first.words) == (400, True)
+    assert (await alice.get(backs[1])).url.path == "/ui/help"
+    assert (await alice.get(backs[0])).url.path == "/ui/"
 
 
 async def test_saying_no_at_github_is_said_plainly(arrives: Arrives, house: House) -> None:
