@@ -305,14 +305,15 @@ class Actions:
     ) -> Trigger:
         repository, login = seen.repository, visit.who.login
         web_address = f"{visit.web_url}/{repository.full_name}"
+        # Where issues are switched off, its hotfix does.
+        stands_for_it = () if incident is None else (incident.issue, *incident.prs)
         asked = CommentPosted(
             repository=repository,
             here=CommentPlace(repository.full_name, web_address),
             login=login,
             kind=SourceKind.COCKPIT,
             object_id=_identity(login, visit.form.get("once", ""), line),
-            # Where issues are switched off, its hotfix stands for it.
-            subject=incident and (incident.issue or next(iter(incident.prs), None)),
+            subject=next(filter(None, stands_for_it), None),
             is_pull_request=False,
             body=line,
             url=None,

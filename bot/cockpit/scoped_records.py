@@ -149,8 +149,7 @@ class ScopedRecords:
 
     async def serving(self) -> list[Allocation]:
         """Who serves which capability."""
-        found = [await allocation.of_repository(self._conn, each) for each in self._ids]
-        return [serving for each in found for serving in each]
+        return await allocation.of_repositories(self._conn, self._ids)
 
     async def pauses(self) -> list[Pause]:
         """What is held."""

@@ -7,7 +7,7 @@ served at once: whoever answers a client reads the newest rows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,15 +64,25 @@ async def find(conn: AsyncConnection, repository_id: int, capability: str) -> Al
 
 async def of_repository(conn: AsyncConnection, repository_id: int) -> list[Allocation]:
     """Read who serves each capability of a repository, by the capability's name."""
-    newest = (
-        sa.select(sa.func.max(servings.c.generation))
-        .where(servings.c.repository_id == repository_id)
-        .group_by(servings.c.capability)
+    return await of_repositories(conn, [repository_id])
+
+
+async def of_repositories(
+    conn: AsyncConnection, repository_ids: Collection[int]
+) -> list[Allocation]:
+    """Read who serves each capability of these repositories, by repository and name."""
+    same = servings.alias()
+    newest = sa.select(sa.func.max(same.c.generation)).where(
+        same.c.repository_id == servings.c.repository_id,
+        same.c.capability == servings.c.capability,
     )
     query = (
         sa.select(servings)
-        .where(servings.c.repository_id == repository_id, servings.c.generation.in_(newest))
-        .order_by(servings.c.capability)
+        .where(
+            servings.c.repository_id.in_(repository_ids),
+            servings.c.generation == newest.scalar_subquery(),
+        )
+        .order_by(servings.c.repository_id, servings.c.capability)
     )
     return [_serving(row) for row in await conn.execute(query)]
 

@@ -41,7 +41,11 @@ async def test_each_change_is_a_generation_of_the_whole_document(conn: AsyncConn
     other = await decide(conn, ramping(5, "ramp-2"), "llm.translate")
     second = await decide(conn, ramping(25))
     assert [first.generation, other.generation, second.generation] == [1, 2, 3]
+    decided = Decided(at=START, actor="alice", why="a stage")
+    there = await allocation.set_traffic(conn, REPOSITORY + 1, CAPABILITY, ramping(5), decided)
     assert await allocation.of_repository(conn, REPOSITORY) == [second, other]
+    both = [REPOSITORY, REPOSITORY + 1, REPOSITORY + 2]
+    assert await allocation.of_repositories(conn, both) == [second, other, there]
     assert await allocation.history(conn, REPOSITORY, CAPABILITY) == [first, second]
 
 
