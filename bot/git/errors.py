@@ -150,9 +150,8 @@ class PathNotUtf8(GitError):
 
     def __init__(self, path: bytes) -> None:
         """Keep the path's bytes; the message shows them escaped."""
-        shown = path.decode("utf-8", "backslashreplace")
+        self.shown = path.decode("utf-8", "backslashreplace")
         super().__init__(
-            f"the path {shown} is not UTF-8, so GitHub's API cannot carry it:"
+            f"the path {self.shown} is not UTF-8, so GitHub's API cannot carry it:"
             " revert this one with git itself"
         )
-        self.path = path

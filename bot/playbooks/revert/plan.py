@@ -13,7 +13,7 @@ from pydantic import Field, RootModel
 
 from bot import markdown
 from bot.config import Config
-from bot.git.errors import UnknownRevision
+from bot.git.errors import PathNotUtf8, UnknownRevision
 from bot.git.history import CommitInfo, newest_first, parents_of
 from bot.git.landed_changes import undone_by
 from bot.git.process import Git
@@ -148,7 +148,16 @@ async def _plan(
     own = await mirror.read(lambda git: own_files(config, git, incidents))
 
     async def undo(commits: Sequence[str]) -> Clean | RevertConflict | Empty:
-        return await mirror.read(lambda git: compute_revert(git, commits, base_head, keep=own.kept))
+        try:
+            return await mirror.read(
+                lambda git: compute_revert(git, commits, base_head, keep=own.kept)
+            )
+        except PathNotUtf8 as odd:
+            raise CannotPlan(
+                f"The name of {markdown.code(odd.shown)} is not UTF-8, and GitHub's API carries no "
+                "other.",
+                "Revert it with git itself, and open a pull request.",
+            ) from odd
 
     outcome = await undo(commits)
     if isinstance(outcome, RevertConflict):

@@ -33,3 +33,19 @@ async def test_what_has_odd_names_is_reverted_and_called_by_them(shop: Shop) -> 
     assert hotfix["base"]["ref"] == BRANCH
     [said] = await shop.told(broken, "Done:", times=1)
     assert f"`{BRANCH}`" in said
+
+
+@pytest.mark.thorough
+async def test_a_name_that_githubs_api_cannot_carry_is_said(shop: Shop) -> None:
+    git = shop.repository.git
+    head = await shop.alice.head("main")
+    blob = git.write("blob", b"x\n").encode()
+    listed = git.run("ls-tree", "-z", head) + b"100644 blob " + blob + b"\tcaf\xe9.txt\0"
+    tree = git.run("mktree", "-z", data=listed).decode().strip()
+    made = await shop.alice.post("git/commits", message="Odd", tree=tree, parents=[head])
+    await shop.alice.patch("git/refs/heads/main", sha=made["sha"])
+    issue = await shop.alice.open_issue("It broke")
+    await shop.says(issue, f"/revert {made['sha']}")
+    [said] = await shop.told(issue, "is not UTF-8", times=1)
+    assert r"`caf\xe9.txt`" in said
+    assert "with git itself" in said
