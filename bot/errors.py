@@ -28,7 +28,9 @@ class Guarded(Exception):
     in_public: str = "something on this server failed; its log says more"
 
 
-_PATH = re.compile(r"(?<![\w/.~#`-])/(?!/)[^\s'\"`,;:()<>{}\[\]]+/[^\s'\"`,;:()<>{}\[\]]*(?![{\w])")
+_PATH = re.compile(
+    r"(?<![\w/.~#`}-])/(?!/)[^\s'\"`,;:()<>{}\[\]]+/[^\s'\"`,;:()<>{}\[\]]*(?![{\w])"
+)
 """Two segments at least: a single one is a command. With braces it is a route of GitHub's."""
 
 

@@ -25,6 +25,8 @@ HERE = "[a path on the server]"
         ("see https://github.com/acme/app/pull/1", "see https://github.com/acme/app/pull/1"),
         ("comment `/retry` or /revert #1", "comment `/retry` or /revert #1"),
         ("GET /repos/{owner}/{repo}/pulls said no", "GET /repos/{owner}/{repo}/pulls said no"),
+        ("POST /repos/{o}/{r}/git/trees: Odd", "POST /repos/{o}/{r}/git/trees: Odd"),
+        ("PATCH /repos/{o}/{r}/git/refs/{ref*}: no", "PATCH /repos/{o}/{r}/git/refs/{ref*}: no"),
         ("apps/orchestrator/x.json differs", "apps/orchestrator/x.json differs"),
     ],
 )
