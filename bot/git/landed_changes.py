@@ -12,11 +12,27 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from bot.git.errors import ShallowHistory, UnknownRevision
-from bot.git.history import CommitInfo, combined_patch_id, describe, parents_of, patch_ids
+from bot.git.history import (
+    CommitInfo,
+    combined_patch_id,
+    describe,
+    is_ancestor,
+    parents_of,
+    patch_ids,
+)
 from bot.git.process import Git
 from bot.git.pull_commits import Brought, Landing, LandingMethod, commits_of_pull_request
-from bot.git.revert import NOTHING_KEPT, Empty, EmptyReason, KeptFiles, reverted_tree
-from bot.git.trees import empty_tree, raw_changes
+from bot.git.revert import (
+    NOTHING_KEPT,
+    Clean,
+    Empty,
+    EmptyReason,
+    KeptFiles,
+    RevertConflict,
+    compute_revert,
+    reverted_tree,
+)
+from bot.git.trees import empty_tree, raw_changes, tree_of
 from bot.triggers import Value
 
 NOTHING_OF_ITS_OWN = "all of it came with them"
@@ -249,22 +265,61 @@ async def undone_by(git: Git, commit: str, onto: str, *, mainline: int = 1) -> C
     return (await describe(git, [by]))[0] if by else None
 
 
+async def compute_what_is_left(
+    git: Git, commits: Sequence[str], onto: str, *, keep: KeptFiles = NOTHING_KEPT
+) -> Clean | RevertConflict | Empty:
+    """Compute what reverting `commits` gives, as `compute_revert` does.
+
+    Where that is in conflict, those go out of which a commit since says that it undid them, and
+    did: it may have undone what was before them, too, so that their lines are yet others.
+    """
+    outcome = await compute_revert(git, commits, onto, keep=keep)
+    if not isinstance(outcome, RevertConflict):
+        return outcome
+    gone: set[str] = set()
+    for commit in commits:
+        if commit not in gone and (by := await _said_so(git, commit, onto)):
+            gone |= await _undone_for_good(git, by, onto, keep)
+    left = [commit for commit in commits if commit not in gone]
+    if not left:
+        return Empty(reason=EmptyReason.NOTHING_LEFT, tree=await tree_of(git, onto))
+    return await compute_revert(git, left, onto, keep=keep) if gone else outcome
+
+
+async def _undone_for_good(git: Git, by: str, onto: str, keep: KeptFiles) -> set[str]:
+    """The commits that another says it undid; none where it did not, or not all of it stands."""
+    message = (await git.run("log", "-1", "--format=%B", by)).text
+    claimed = [sha for sha in _CLAIM.findall(message) if await is_ancestor(git, sha, by)]
+    outcome = await reverted_tree(git, claimed, by, keep=keep)
+    if not isinstance(outcome, Empty) or outcome.reason is not EmptyReason.NOTHING_LEFT:
+        return set()
+    since = {change.path for change in await raw_changes(git, by, onto)}
+    for sha in claimed:
+        if not since.isdisjoint(await _paths(git, await _before(git, sha), sha)):
+            return set()
+    return {*claimed}
+
+
+_CLAIM = re.compile(r"^This reverts commit ([0-9a-f]{40,64})\b", re.MULTILINE)
+
+
+async def _before(git: Git, commit: str, mainline: int = 1) -> str:
+    parents, _ = await parents_of(git, commit)
+    return parents[mainline - 1] if parents else await empty_tree(git)
+
+
 async def _said_so(git: Git, commit: str, onto: str) -> str | None:
     said = await git.run(
         *("log", "-z", "--fixed-strings", f"--grep=This reverts commit {commit}"),
         *("--format=tformat:%H%x00%B", f"{commit}..{onto}", "--"),
     )
     fields = said.stdout.decode("utf-8", "replace").split("\0")
-    claim = re.compile(rf"^This reverts commit {commit}\b", re.MULTILINE)
-    claims = (
-        sha for sha, body in zip(fields[0::2], fields[1::2], strict=False) if claim.search(body)
-    )
-    return next(claims, None)
+    claims = zip(fields[0::2], fields[1::2], strict=False)
+    return next((sha for sha, body in claims if commit in _CLAIM.findall(body)), None)
 
 
 async def _inverse(git: Git, commit: str, onto: str, mainline: int) -> str | None:
-    parents, _ = await parents_of(git, commit)
-    before = parents[mainline - 1] if parents else await empty_tree(git)
+    before = await _before(git, commit, mainline)
     wanted = await combined_patch_id(git, commit, before)
     paths = {change.path for change in await raw_changes(git, before, commit)}
     if wanted is None or len(paths) > _PATHS_ASKED:

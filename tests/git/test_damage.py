@@ -115,6 +115,9 @@ READS: dict[str, Read] = {
     "commit_trees": lambda git, at: trees.commit_trees(git, at.broken),
     "commits_of_pull_request": merged_pull,
     "compute_revert": lambda git, at: revert.compute_revert(git, [at.broken], at.late),
+    "compute_what_is_left": lambda git, at: landed_changes.compute_what_is_left(
+        git, [at.broken], at.late
+    ),
     "describe": lambda git, at: history.describe(git, [at.start, at.late]),
     "empty_tree": lambda git, _: trees.empty_tree(git),
     "first_parents": lambda git, at: history.first_parents(git, at.late, 9),

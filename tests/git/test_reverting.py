@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.git.errors import NoSuchParent, PathNotUtf8, ShallowHistory
+from bot.git.landed_changes import compute_what_is_left
 from bot.git.process import Git
 from bot.git.revert import (
     Clean,
@@ -259,6 +260,21 @@ async def test_changes_to_one_line_that_were_undone_by_hand_in_part_give_the_res
         assert isinstance(ours, Clean)
         assert history.files(ours.tree) == {"a": "0", "b": "b"}
         assert stack[0] in ours.reverted
+
+
+@pytest.mark.parametrize("claim", ["true", "of one that is there", "brought back"])
+async def test_what_was_undone_with_more_is_nothing_left_where_that_is_said_and_stands(
+    history: History, git: Git, claim: str
+) -> None:
+    history.commit({"a": "0\n", "b": "0\n"})
+    first, *stack = [history.commit({"a": f"{number}\n"}) for number in (1, 2, 3)]
+    other = history.commit({"b": "1\n"})
+    undone = [first, *stack, *([other] if claim == "of one that is there" else [])]
+    said = "\n".join(f"This reverts commit {sha}." for sha in undone)
+    history.commit({"a": "0\n"}, f"Back\n\n{said}")
+    onto = history.commit({"a": "0, or\n"} if claim == "brought back" else {"c": "c\n"})
+    ours = await compute_what_is_left(git, stack, onto)
+    assert isinstance(ours, Empty if claim == "true" else RevertConflict)
 
 
 async def test_commits_of_one_second_are_still_ordered_by_descent(

@@ -14,9 +14,10 @@ from typing import Annotated, Protocol
 from pydantic import Field, RootModel
 
 from bot.config import Config
+from bot.git.landed_changes import compute_what_is_left
 from bot.git.merge import merge
 from bot.git.process import Git
-from bot.git.revert import Clean, Empty, RevertConflict, compute_revert
+from bot.git.revert import Clean, Empty, RevertConflict
 from bot.git.trees import RawChange, has_tree, read_blob, tree_changes, tree_of, with_entries
 from bot.github.calls.trees import TreeChange
 from bot.playbooks.incident.branches import Naming
@@ -57,7 +58,7 @@ class Reverting:
         """Compute the revert on a commit of the mirror."""
         own = await self.mirror.read(lambda git: own_files(self.config, git, self.incidents))
         return await self.mirror.read(
-            lambda git: compute_revert(git, self.commits, commit, keep=own.kept)
+            lambda git: compute_what_is_left(git, self.commits, commit, keep=own.kept)
         )
 
     async def have(self, outcome: Clean | RevertConflict) -> None:

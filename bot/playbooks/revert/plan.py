@@ -15,9 +15,9 @@ from bot import markdown
 from bot.config import Config
 from bot.git.errors import PathNotUtf8, UnknownRevision
 from bot.git.history import CommitInfo, newest_first, parents_of
-from bot.git.landed_changes import undone_by
+from bot.git.landed_changes import compute_what_is_left, undone_by
 from bot.git.process import Git
-from bot.git.revert import Clean, Empty, EmptyReason, RevertConflict, compute_revert
+from bot.git.revert import Clean, Empty, EmptyReason, RevertConflict
 from bot.git.trees import read_blob
 from bot.github.models import RepositoryFacts
 from bot.playbooks.incident.context import Offender
@@ -150,7 +150,7 @@ async def _plan(
     async def undo(commits: Sequence[str]) -> Clean | RevertConflict | Empty:
         try:
             return await mirror.read(
-                lambda git: compute_revert(git, commits, base_head, keep=own.kept)
+                lambda git: compute_what_is_left(git, commits, base_head, keep=own.kept)
             )
         except PathNotUtf8 as odd:
             raise CannotPlan(

@@ -156,6 +156,25 @@ async def test_what_somebody_reverts_by_hand_needs_no_hotfix(
 
 
 @pytest.mark.thorough
+async def test_of_two_sets_that_overlap_the_smaller_is_needless_after_the_larger(
+    shop: Shop,
+) -> None:
+    one, two, three = [
+        await shop.merged(f"Totals {n}", {"shop.py": f"{GOOD}# {n}\n"}) for n in (1, 2, 3)
+    ]
+    shop.verdicts.clear()
+    await shop.says(one, f"/revert #{one} #{two} #{three}")
+    await shop.says(two, f"/revert #{two} #{three}")
+    for number in (one, two):
+        await shop.standing(number, "I am waiting for")
+    [larger] = [each for each in await shop.hotfixes() if "Totals 1" in each["title"]]
+    await shop.report("success", branch=larger["head"]["ref"])
+    await shop.told(two, f"#{two} and #{three} were reverted on `main` by someone else", times=1)
+    assert {each["state"] for each in await shop.hotfixes()} == {"closed"}
+    assert await shop.alice.file("shop.py") == GOOD
+
+
+@pytest.mark.thorough
 async def test_a_base_that_comes_to_conflict_asks_a_person_and_then_goes_on(shop: Shop) -> None:
     broken, answer, hotfix = await _waiting(shop)
     later = BAD.replace("return 0", "return 0  # nobody knows why")
