@@ -146,19 +146,13 @@ class Mirrors:
         return dropped
 
     def of(self, repository: Repository) -> Mirror:
-        """Give the mirror of a repository, at the address it has now."""
+        """Give the mirror of a repository, at the address and with the installation it has now."""
         client = self._github.repository(repository, playbook="mirror", recovery=True)
         mirror = self._known.get(repository.id)
         if mirror is None:
-            mirror = Mirror(
-                self._folder,
-                repository.id,
-                client.clone_url,
-                client.clone_token,
-                client.discard_clone_token,
-            )
-            self._known[repository.id] = mirror
+            mirror = self._known[repository.id] = Mirror(self._folder, repository.id, "")
         mirror.url = client.clone_url
+        mirror.token, mirror.refused = client.clone_token, client.discard_clone_token
         return mirror
 
     async def known_config(self, repository: Repository) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import jwt
 import pytest
@@ -11,6 +12,7 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import BadCredentials, Forbidden, NotInstalled, Suspended
 from bot.github.transport.auth import AppKey
 from bot.triggers import Repository as Place
+from bot.wiring.background import Mirrors
 from fakegithub.faults.request_faults import ExpireToken, Suspend
 from fakegithub.server import DemoGitHub
 from fakegithub.world.model import FakeApp, FakeInstallation
@@ -68,6 +70,18 @@ async def test_the_mirrors_token_can_only_read_this_repository(
     assert token.repositories == {place.id}
     assert await client.clone_token() == token.token
     assert client.clone_url == f"{github.url}/{place.full_name}.git"
+
+
+async def test_a_mirror_is_fetched_as_the_installation_of_today(
+    bot: GitHub, place: Place, installation: FakeInstallation, tmp_path: Path
+) -> None:
+    mirrors = Mirrors(tmp_path, bot)
+    # Transferred to another owner, or the App was removed and installed again.
+    before = mirrors.of(place.model_copy(update={"installation_id": installation.id + 10**6}))
+    mirror = mirrors.of(place)
+    assert mirror is before
+    assert mirror.token is not None
+    assert await mirror.token()
 
 
 async def test_a_permission_the_app_was_not_given_is_named(
