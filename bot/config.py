@@ -77,7 +77,7 @@ class Adr(Section):
     """Where decision records are committed."""
 
     directory: RepositoryPath = "docs/decisions"
-    """The folder of decision records; theirs go on from the highest number there."""
+    """The folder of decision records, each named by its date and incident."""
 
 
 EnvironmentPattern = Annotated[str, Field(min_length=1, max_length=255)]

@@ -27,6 +27,7 @@ from bot.github.models import (
 )
 from bot.playbooks.ports import (
     AppendsToChain,
+    HistoryMirror,
     MovesIncidents,
     MovesRuns,
     NotesRuns,
@@ -391,6 +392,9 @@ class IncidentResources(Protocol):
 
     @property
     def github(self) -> IncidentGitHub: ...
+
+    @property
+    def mirror(self) -> HistoryMirror: ...
 
     @property
     def store(self) -> IncidentStore: ...

@@ -10,6 +10,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Literal
 
+from bot import markdown
+from bot.git.errors import GitError
 from bot.playbooks.checks.green import CheckTally, State, tally
 from bot.playbooks.incident import record_files
 from bot.playbooks.incident.phrases import StatusMessage
@@ -17,14 +19,16 @@ from bot.playbooks.incident.record_files import BroughtHome, RecordFile
 from bot.playbooks.incident.recorder import undone_refs
 from bot.playbooks.incident.report_base import Result
 from bot.playbooks.incident.workflow import IncidentWorkflow
+from bot.playbooks.ports import HistoryMirror
 from bot.playbooks.pull_request import messages, status_messages
 from bot.playbooks.pull_request.decide import confirmation
 from bot.playbooks.pull_request.messages import how_long
+from bot.playbooks.pull_request.publish import with_records
 from bot.playbooks.pull_request.recovery import recovery
 from bot.playbooks.pull_request.snapshot import patiently
 from bot.playbooks.pull_request.watch import Followed
 from bot.playbooks.pull_request.workflow import ProposalWorkflow
-from bot.playbooks.run import Ending, SignalKind, StepFailed, attempt, first, heard
+from bot.playbooks.run import Ending, NotAllowed, SignalKind, StepFailed, attempt, first, heard
 from bot.playbooks.steps import AnyStep, Step, WaitPoint
 from bot.playbooks.undo import Undone, see_what_to_undo, undo
 from bot.records.documents.artifacts import DecisionOutcome, HotfixRefs, MergeRecord
@@ -343,9 +347,27 @@ async def _bring_home(
 ) -> BroughtHome:
     # Asked now: it may have another name than when the incident was opened.
     rules = await work.github.branch_rules(await work.github.default_branch())
-    return await record_files.bring_home(
-        work.github, work.parts.store, files, message, rules=rules, look_first=look_first
-    )
+    fitting = await _fitting(work.parts.mirror, rules.branch, files)
+    if fitting:
+        brought = await record_files.bring_home(
+            work.github, work.parts.store, fitting, message, rules=rules, look_first=look_first
+        )
+        if fitting == files:
+            return brought
+    [path, *_] = [file.path for file in files if file not in fitting]
+    raise NotAllowed(f"{markdown.code(path)} has no room: no folder stands where its own would be")
+
+
+async def _fitting(
+    mirror: HistoryMirror, branch: str, files: tuple[RecordFile, ...]
+) -> tuple[RecordFile, ...]:
+    """Those for which nothing else on the branch would have to give way."""
+    try:
+        head = await mirror.branch_head(branch)
+        return (await mirror.read(lambda git: with_records(git, head, files)))[1]
+    except GitError:
+        # What was merged already is told and recorded all the same.
+        return files
 
 
 def _refs(work: AnyProposal, followed: Followed) -> HotfixRefs:

@@ -29,7 +29,6 @@ from bot.playbooks.ports import (
     CheckedCommitChecks,
     CheckedCommitGit,
     CheckedCommitGitHub,
-    HistoryMirror,
     KnownRunsGitHub,
     ReportingChecks,
     ReportingGitHub,
@@ -151,9 +150,6 @@ class ProposalResources(IncidentResources, Protocol):
 
     @property
     def github(self) -> ProposalGitHub: ...
-
-    @property
-    def mirror(self) -> HistoryMirror: ...
 
 
 runs: ProposalRuns = runs_module

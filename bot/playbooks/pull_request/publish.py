@@ -225,10 +225,23 @@ async def take_back(github: ProposalGitHub, branch: str) -> None:
         await github.git.delete_branch(branch)
 
 
-async def tree_with_records(
-    git: Git, outcome: Clean | RevertConflict, files: Sequence[RecordFile]
-) -> str:
-    """The id of the tree that the hotfix commit must have, computed on the mirror."""
+async def with_records(
+    git: Git, treeish: str, files: Sequence[RecordFile]
+) -> tuple[str, tuple[RecordFile, ...]]:
+    """Lay record files into a tree, computed on the mirror: its id, and the files that it has.
+
+    Where something else stands in place of a file's folder, such as a link, nothing gives way.
+    """
+    tree = await _laid_into(git, treeish, files)
+    changes = await tree_changes(git, treeish, tree)
+    in_the_way = tuple(f"{change.path}/" for change in changes if change.sha is None)
+    if not in_the_way:
+        return tree, tuple(files)
+    fitting = tuple(file for file in files if not file.path.startswith(in_the_way))
+    return await _laid_into(git, treeish, fitting), fitting
+
+
+async def _laid_into(git: Git, treeish: str, files: Sequence[RecordFile]) -> str:
     written = []
     for file in files:
         said = await git.run("hash-object", "-w", "--stdin", stdin=file.content.encode())
@@ -241,15 +254,15 @@ async def tree_with_records(
                 new=said.text,
             )
         )
-    return await with_entries(git, outcome.tree, written)
+    return await with_entries(git, treeish, written)
 
 
 async def merging_gives(
     mirror: HistoryMirror, have: Have, hotfix: Hotfix, outcome: Clean, files: Sequence[RecordFile]
 ) -> bool:
     """Tell whether merging the hotfix as it is into the moved base gives just what is wanted."""
-    wanted = await mirror.read(
-        lambda git: tree_with_records(git, outcome, files), after_rebuild=have
+    wanted, _ = await mirror.read(
+        lambda git: with_records(git, outcome.tree, files), after_rebuild=have
     )
     merged = await mirror.read(lambda git: merge(git, outcome.onto, hotfix.commit))
     return merged.clean and merged.tree == wanted
@@ -260,8 +273,8 @@ async def _trees(
 ) -> tuple[str, str, list[TreeChange]]:
     """The base's tree, the tree wanted, and what must be sent to get from one to the other."""
     base_tree = await tree_of(git, outcome.onto)
-    tree = await tree_with_records(git, outcome, files)
-    return base_tree, tree, await _entries(git, outcome, base_tree, files)
+    tree, fitting = await with_records(git, outcome.tree, files)
+    return base_tree, tree, await _entries(git, outcome, base_tree, fitting)
 
 
 async def _entries(

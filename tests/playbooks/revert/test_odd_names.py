@@ -49,3 +49,28 @@ async def test_a_name_that_githubs_api_cannot_carry_is_said(shop: Shop) -> None:
     [said] = await shop.told(issue, "is not UTF-8", times=1)
     assert r"`caf\xe9.txt`" in said
     assert "with git itself" in said
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("mode", ["100644", "120000"])
+async def test_what_stands_where_the_folder_of_records_would_be_stays_there(
+    shop: Shop, mode: str
+) -> None:
+    before = await shop.alice.head("main")
+    entry = {"path": "docs/decisions", "mode": mode, "type": "blob", "content": "../adr"}
+    base = (await shop.alice.get(f"git/commits/{before}"))["tree"]["sha"]
+    tree = await shop.alice.post("git/trees", base_tree=base, tree=[entry])
+    added = await shop.alice.post(
+        "git/commits", message="Not a folder", tree=tree["sha"], parents=[before]
+    )
+    await shop.alice.patch("git/refs/heads/main", sha=added["sha"])
+    await shop.alice.set_status(added["sha"], "success", "smoke")
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    hotfix = await shop.merged_hotfix()
+    [said] = await shop.told(broken, "Done:", times=1)
+    assert "has no room: no folder stands where its own would be" in said
+    report = await shop.report_of(hotfix)
+    assert (await shop.alice.file(report["adr"], "playbooks/records") or "").startswith("---")
+    found = await shop.alice.get("git/trees/main", recursive="1")
+    assert [each["mode"] for each in found["tree"] if each["path"] == "docs/decisions"] == [mode]
