@@ -183,6 +183,14 @@ def is_about_its_rule(alert: Alert) -> bool:
     return alert.labels.get("alertname") in _OF_THE_RULE
 
 
+def is_heartbeat(alert: Alert) -> bool:
+    """Tell whether it fires always, to show that alerts get through.
+
+    Source: `Watchdog` of github.com/prometheus-operator/kube-prometheus (severity `none`).
+    """
+    return alert.labels.get("severity", "").strip().lower() == "none"
+
+
 def is_test(alert: Alert, group_key: str) -> bool:
     """Tell whether somebody pressed the "Test" button of a contact point.
 

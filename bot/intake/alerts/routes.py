@@ -22,6 +22,7 @@ from bot.intake.alerts.formats import (
     UnreadableAlert,
     alert_report,
     is_about_its_rule,
+    is_heartbeat,
     is_test,
     read_as,
     read_json,
@@ -38,6 +39,7 @@ from bot.triggers import Repository, Role
 LARGEST_BODY = 8 * 1024 * 1024
 _ABOUT_THE_RULE = "an alert of the service: here Grafana could not evaluate its rule"
 _TEST = "an alert of the service: this is the sender's test. It came through; nothing follows"
+_HEARTBEAT = "how bad it is: where that is none, nothing is wrong and nothing follows"
 T = TypeVar("T")
 
 
@@ -158,6 +160,9 @@ class AlertRoutes:
                 continue
             if is_test(alert, group.group_key):
                 found.passed_over.append(_rejected(index, "labels.alertname", _TEST))
+                continue
+            if is_heartbeat(alert):
+                found.passed_over.append(_rejected(index, "labels.severity", _HEARTBEAT))
                 continue
             if model is GrafanaBody and is_about_its_rule(alert):
                 found.passed_over.append(_rejected(index, "labels.alertname", _ABOUT_THE_RULE))

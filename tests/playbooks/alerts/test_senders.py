@@ -113,11 +113,15 @@ async def test_one_bad_alert_costs_only_itself(
         alert("C", repository=shop.name) | {"labels": {"a": 1}},
         "not an alert",
         alert("D", repository="acme/none"),
+        alert("Watchdog", repository=shop.name, severity="none"),
     ]
     status, answer = await sender.post(path, body("g", good) | {"alerts": [*bad, good]}, JSON)
     assert (status, answer["accepted"]) == (202, 1)
     named = [(each["index"], each["field"]) for each in answer["rejected"]]
-    assert named == [(0, "startsAt"), (1, "labels.a"), (2, "body"), (3, "labels.repository")]
+    assert named == [
+        (0, "startsAt"), (1, "labels.a"), (2, "body"), (3, "labels.repository"),
+        (4, "labels.severity"),
+    ]  # fmt: skip
     await sender.incident("active")
     over = alert("A", "resolved", repository=shop.name)
     await sender.post(path, body("g", over) | {"alerts": [*bad, over]}, JSON)
