@@ -123,9 +123,7 @@ class TrialUse(Value):
     at_once: int
 
 
-async def trials_used(
-    conn: AsyncConnection, repository_id: int, now: datetime, *, until: datetime | None = None
-) -> TrialUse:
+async def trials_used(conn: AsyncConnection, repository_id: int, now: datetime) -> TrialUse:
     """Count the trials of the last 24 hours, their minutes, and those under way.
 
     A trial that was never settled counts as under way only while its Run is live.
@@ -134,15 +132,11 @@ async def trials_used(
         conn: the caller's transaction.
         repository_id: whose.
         now: the end of the 24 hours.
-        until: leaves out what began later, where `now` is not now; clocks of replicas differ.
     """
-    counted = [trials.c.repository_id == repository_id, trials.c.begun_at > now - WINDOW]
-    if until is not None:
-        counted.append(trials.c.begun_at <= until)
     rows = await conn.execute(
         sa.select(trials.c.begun_at, trials.c.ended_at, runs.c.finished_at)
         .join(runs, runs.c.id == trials.c.run_id)
-        .where(*counted)
+        .where(trials.c.repository_id == repository_id, trials.c.begun_at > now - WINDOW)
     )
     count, seconds, at_once = 0, 0.0, 0
     for begun, ended, run_over in rows:

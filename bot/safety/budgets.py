@@ -1,8 +1,8 @@
 """Caps and budgets: what is counted, what is booked, and what follows when one is used up.
 
 They are counted over the last 24 hours, not by the calendar. What was said is named by the day, so
-that looking again says it once; a cap that was nearly used up when the day began, and is not any
-more, is said to be over.
+that looking again says it once. What is not so any more, whatever the reason, is said to be over
+while an incident about it is open.
 
 A budget is looked at as it is, not as it changed: looking again, on another replica or after a
 crash, says the same thing, and what was said already is dropped by its name.
@@ -11,7 +11,7 @@ crash, says the same thing, and what was said already is dropped by its name.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.config import Config
 from bot.limits import BudgetLimit, Caps
-from bot.records import bisects, budgets, pauses
+from bot.records import bisects, budgets, incidents, pauses
 from bot.records.alerts import ConditionReport, Said
 from bot.records.audit import chain
 from bot.records.bisects import TrialUse
@@ -49,6 +49,9 @@ WORDS = {
     BISECTS: "bisects a day",
     REQUESTS: "GitHub requests an hour",
 }
+
+_SOURCE = "budgets"
+"""Of what is reported here."""
 
 DRAWN: dict[str, tuple[str, ...]] = {
     "revert": (REVERTS, HOTFIXES),
@@ -181,16 +184,29 @@ async def book(
 async def trial_reports(
     conn: AsyncConnection, repository: Repository, caps: Caps, now: datetime
 ) -> list[ConditionReport]:
-    """Say which of the two caps is nearly used up, and which no longer is.
+    """Say which of the two caps is nearly used up.
 
     At the cap itself a bisect says so, and asks; self-work is not held for it.
     """
     began = window_start("day", now)
     nearly = _nearly(await bisects.trials_used(conn, repository.id, now), caps)
-    earlier = _nearly(await bisects.trials_used(conn, repository.id, began, until=began), caps)
-    warned = [_report(repository, name, began, now, said) for name, said in nearly.items()]
-    over = [_report(repository, name, began, began) for name in earlier if name not in nearly]
-    return warned + over
+    return [
+        ConditionReport(
+            repository=repository,
+            source=_SOURCE,
+            group_key=f"budget {name} {BudgetState.WARNING}",
+            fingerprint="use",
+            event=f"{name} {began.isoformat()}",
+            at=now,
+            firing=True,
+            said=Said(
+                title=f"the budget {name} is nearly used up for the last 24 hours: {said}",
+                severity=Severity.LOW,
+                signal="budget.overrun",
+            ),
+        )
+        for name, said in nearly.items()
+    ]
 
 
 def _nearly(used: TrialUse, caps: Caps) -> dict[str, str]:
@@ -204,27 +220,6 @@ def _nearly(used: TrialUse, caps: Caps) -> dict[str, str]:
         for name, (amount, most, unit) in both.items()
         if amount * 100 >= most * WARNING_PERCENT
     }
-
-
-def _report(
-    repository: Repository, name: str, began: datetime, at: datetime, said: str | None = None
-) -> ConditionReport:
-    title = f"{name} is well below its limit again"
-    if said is not None:
-        title = f"{name} is nearly used up for the last 24 hours: {said}"
-    return ConditionReport(
-        repository=repository,
-        source="budgets",
-        group_key=f"budget {name} warning",
-        fingerprint="use",
-        event=f"{name} {began.isoformat()}{'' if said is not None else ' over'}",
-        at=at,
-        firing=said is not None,
-        said=Said(title=f"the budget {title}", severity=Severity.LOW, signal="budget.overrun"),
-    )
-
-
-_A_MOMENT = timedelta(microseconds=1)
 
 
 class ReportSink(Protocol):
@@ -256,13 +251,15 @@ class Overruns:
                 if balance.state is not BudgetState.OK:
                     spent = await budgets.attributed(conn, repository.id, budget, now)
                     reports.append(overrun(repository, limit, balance, spent, now))
-                    continue
-                before = window_start(limit.window, now) - _A_MOMENT
-                earlier = await budgets.balance_of(conn, repository.id, budget, before)
-                if earlier.state is not BudgetState.OK:
-                    began = window_start(limit.window, now)
-                    reports += [over(repository, each, began) for each in _levels(earlier)]
             reports += await trial_reports(conn, repository, config.caps, now)
+            opened = await incidents.list_open(conn, repository.id)
+        # What is used up is nearly used up as well.
+        still = {each.group_key for each in reports}
+        still |= {f"{key.rpartition(' ')[0]} {BudgetState.WARNING}" for key in still}
+        for incident in opened:
+            ended = over(repository, incident.group_key or "", now)
+            if ended.group_key not in still and incident.subject == f"alerts:{ended.group}":
+                reports.append(ended)
         news = [each for each in reports if (repository.id, each.event) not in self._said]
         if news:
             await self._take(news, OURSELVES.login)
@@ -298,10 +295,11 @@ def overrun(
     exhausted = balance.state is BudgetState.EXHAUSTED
     return ConditionReport(
         repository=repository,
-        source="budgets",
-        group_key=_group(balance),
+        source=_SOURCE,
+        # A warning and an overrun are two things: the second is judged on its own.
+        group_key=f"budget {name} {balance.state}",
         fingerprint="use",
-        event=f"{name} {balance.began_at.isoformat()} {step}",
+        event=f"{name} {balance.began_at.isoformat()} {step} of {most}",
         at=now,
         firing=True,
         said=Said(
@@ -314,36 +312,28 @@ def overrun(
     )
 
 
-def over(repository: Repository, earlier: Balance, began: datetime) -> ConditionReport:
-    """What a budget says when a new window has begun."""
-    name = earlier.budget.name
+def over(repository: Repository, group_key: str, now: datetime) -> ConditionReport:
+    """What a budget says that is not used up any more: by a new window, limit or configuration.
+
+    Args:
+        repository: whose it was.
+        group_key: of what was said before.
+        now: the time.
+    """
     return ConditionReport(
         repository=repository,
-        source="budgets",
-        group_key=_group(earlier),
+        source=_SOURCE,
+        group_key=group_key,
         fingerprint="use",
-        event=f"{name} {earlier.began_at.isoformat()} {earlier.state} over",
-        at=began,
+        event=f"{group_key} over {now:%Y-%m-%dT%H:%M}",
+        at=now,
         firing=False,
         said=Said(
-            title=f"the budget {name} is open again: a new {earlier.budget.window} has begun",
+            title=f"the {group_key.rpartition(' ')[0]} is open again",
             severity=Severity.LOW,
             signal="budget.overrun",
         ),
     )
-
-
-def _group(balance: Balance) -> str:
-    """A warning and an overrun are two things: the second is judged on its own."""
-    return f"budget {balance.budget.name} {balance.state}"
-
-
-def _levels(balance: Balance) -> tuple[Balance, ...]:
-    """What a budget may have said in its window: that it was nearly, and that it was used up."""
-    if balance.state is BudgetState.WARNING:
-        return (balance,)
-    nearly = balance.model_copy(update={"spent": balance.budget.limit - 1, "reserved": 0})
-    return (nearly, balance) if nearly.state is BudgetState.WARNING else (balance,)
 
 
 def _blamed(spent: Mapping[str, int], used: int, limit: int) -> dict[str, Any]:

@@ -100,6 +100,27 @@ async def test_a_budget_that_is_used_up_pauses_self_work_and_opens_an_incident(
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("instead", ["limit: 9000", ""])
+async def test_a_budget_that_is_given_another_limit_or_taken_out_is_not_used_up_any_more(
+    shop: Shop, clock: Clock, instead: str
+) -> None:
+    await with_budgets(shop)
+    await spend(shop, clock, "tokens", amount=1300)
+    [issue] = await shop.eventually(shop.incidents)
+    line = "  tokens: {unit: tokens, limit: 1000}\n"
+    config = CONFIG.replace(line, line.replace("limit: 1000", instead) if instead else "")
+    changed = await shop.merged("Change", {".github/playbooks.yml": config})
+    assert await (await shop.says(changed, "/approve", shop.olivia)).reaction() == "+1"
+
+    async def closed() -> bool:
+        clock.forward(minutes=2)
+        return (await shop.alice.issue(issue["number"]))["state"] == "closed"
+
+    await shop.eventually(closed)
+    assert [each["number"] for each in await shop.incidents()] == [issue["number"]]
+
+
+@pytest.mark.thorough
 async def test_an_overrun_of_a_merged_pull_request_is_a_reason_to_revert(
     shop: Shop, clock: Clock
 ) -> None:
