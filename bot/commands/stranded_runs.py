@@ -42,10 +42,8 @@ from bot.triggers import (
 )
 
 if TYPE_CHECKING:
-    from bot.playbooks.alerts import workflow as alert_workflow
     from bot.playbooks.incident import workflow as incident_workflow
 else:
-    alert_workflow = LazyModule("bot.playbooks.alerts.workflow")
     incident_workflow = LazyModule("bot.playbooks.incident.workflow")
 
 log = structlog.get_logger(__name__)
@@ -307,7 +305,7 @@ def _stands(
 
 def _is_over(incident: Incident) -> bool:
     """Whether it is about alerts that are over, and only its issue was left to close."""
-    return incident.kind == alert_workflow.KIND and not incident.is_open
+    return incident.kind == alerts.KIND and not incident.is_open
 
 
 def _headline(incident: Incident | None) -> str:

@@ -21,8 +21,10 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.database import insert_into
+from bot.records.lifecycle import OPEN
 from bot.records.tables.columns import Instant
 from bot.records.tables.intake import alert_conditions, alert_events, alert_groups
+from bot.records.tables.recovery import incidents
 from bot.triggers import Repository, Severity, Value
 
 SignalName = Literal["slo.breach", "eval.drop", "safety.violation", "budget.overrun", "alert"]
@@ -35,6 +37,15 @@ TOO_FAR_AHEAD = timedelta(minutes=30)
 """A moment so far from now is a mistake, such as local time that is said to be UTC."""
 _LONGEST_KEY = 500
 """Characters of a sender's key that are kept to show; what tells keys apart is their hash."""
+
+
+KIND = "alert"
+"""Of the incidents about groups."""
+
+
+def subject_of(group: str) -> str:
+    """What the incidents about a group are about."""
+    return f"alerts:{group}"
 
 
 class Said(Value):
@@ -151,9 +162,10 @@ async def take(
 ) -> list[GroupMoved]:
     """Take reports in; a repeat or an older word changes nothing but the count.
 
-    A group that nobody follows begins a new episode when one of its conditions fires, or when it
-    is heard of for the first time: who only hears of the end knows that it had begun, unless the
-    sender reports ends of what it did not report (`ConditionReport.opens_on_recovery`).
+    A group that nobody follows begins a new episode when one of its conditions fires, when the last
+    one clears while its incident is open still, or when it is heard of for the first time: who only
+    hears of the end knows that it had begun, unless the sender reports ends of what it did not
+    report (`ConditionReport.opens_on_recovery`).
 
     Returns:
         The groups about which there is news. Whoever begins following one says so by `follow`.
@@ -170,7 +182,10 @@ async def take(
         before = known[id_]
         after, changed = _merged(before, told, at)
         is_first = before.episode == 0 and any(report.opens_on_recovery for report in told)
-        begins = not before.followed and (is_first or not after.is_clear)
+        ends = after.is_clear and not before.is_clear
+        begins = not before.followed and (
+            is_first or not after.is_clear or (ends and await _is_open(conn, after))
+        )
         if begins:
             after = after.model_copy(update={"episode": before.episode + 1, "followed": True})
         await _store(conn, after, changed)
@@ -201,6 +216,16 @@ async def let_go(conn: AsyncConnection, group: str) -> None:
     await conn.execute(
         sa.update(alert_groups).where(alert_groups.c.id == group).values(followed=False)
     )
+
+
+async def _is_open(conn: AsyncConnection, group: ConditionGroup) -> bool:
+    query = sa.select(incidents.c.id).where(
+        incidents.c.repository_id == group.repository_id,
+        incidents.c.kind == KIND,
+        incidents.c.subject == subject_of(group.id),
+        incidents.c.status.in_(sorted(OPEN)),
+    )
+    return (await conn.execute(query)).first() is not None
 
 
 def _is_news(before: ConditionGroup, after: ConditionGroup) -> bool:

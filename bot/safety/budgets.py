@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.config import Config
 from bot.limits import BudgetLimit, Caps
 from bot.records import bisects, budgets, incidents, pauses
-from bot.records.alerts import ConditionReport, Said
+from bot.records.alerts import ConditionReport, Said, subject_of
 from bot.records.audit import chain
 from bot.records.bisects import TrialUse
 from bot.records.budgets import (
@@ -258,7 +258,7 @@ class Overruns:
         still |= {f"{key.rpartition(' ')[0]} {BudgetState.WARNING}" for key in still}
         for incident in opened:
             ended = over(repository, incident.group_key or "", now)
-            if ended.group_key not in still and incident.subject == f"alerts:{ended.group}":
+            if ended.group_key not in still and incident.subject == subject_of(ended.group):
                 reports.append(ended)
         news = [each for each in reports if (repository.id, each.event) not in self._said]
         if news:

@@ -27,14 +27,13 @@ from bot.playbooks.incident.recorder import IncidentRecorder
 from bot.playbooks.incident.workflow import CLOCKS_DIFFER_BY
 from bot.playbooks.run import Ending, NotAllowed, Run, Tries, attempt
 from bot.playbooks.steps import Step
-from bot.records.alerts import ConditionGroup
+from bot.records.alerts import KIND, ConditionGroup, subject_of
 from bot.records.audit.anchors import sign
 from bot.records.incidents import Incident, Opening
 from bot.records.lifecycle import REOPEN_WINDOW, IncidentStatus, RunState
 from bot.records.runs import StoredRun
 from bot.triggers import UNKNOWN_SEVERITY, Severity, Trigger, Value, derived_id
 
-KIND = "alert"
 _DECIDED = "following"
 _FOLLOWING: TypeAdapter[Following] = TypeAdapter(Following)
 
@@ -159,7 +158,7 @@ async def _is_followed(conn: AsyncConnection, group: ConditionGroup, *, besides:
 async def _incident(
     conn: AsyncConnection, trigger: Trigger, group: ConditionGroup, now: datetime
 ) -> tuple[Incident, str]:
-    subject = f"alerts:{group.id}"
+    subject = subject_of(group.id)
     latest = await incidents.latest_about(conn, group.repository_id, KIND, subject)
     resolved_at = latest.resolved_at if latest else None
     if (

@@ -9,9 +9,10 @@ import aiohttp
 import pytest
 
 from bot.records import notifications
+from bot.records.lifecycle import RunState
 from tests.playbooks.alerts.alerting import Sender, alert, event, grafana, payload
 from tests.playbooks.autorevert.judging import flags_committed, self_work_pause
-from tests.shop import BAD, Shop
+from tests.shop import BAD, Clock, Shop
 
 CONFIG = "checks: {smoke: [smoke], evals: [evals]}\n"
 
@@ -56,6 +57,28 @@ async def test_a_group_of_alerts_is_one_incident_until_every_condition_has_clear
     async with shop.bot.read_only.connect() as conn:
         said = {each.audience: each for each in await notifications.of_incident(conn, incident.id)}
     assert said["founder"].reason in (None, "NOTIFY_URLS names no address for the founder")
+
+
+@pytest.mark.thorough
+async def test_an_end_that_comes_when_nobody_follows_any_more_ends_its_incident_all_the_same(
+    shop: Shop, sender: Sender, clock: Clock
+) -> None:
+    await sender.just_now("slo.breach", summary="slow")
+    incident = await sender.incident("active")
+    clock.forward(days=15)
+
+    async def given_up() -> bool:
+        run = await shop.last_run()
+        return run is not None and run.state is RunState.TIMED_OUT
+
+    await shop.eventually(given_up)
+    over = event("slo.breach", 2, repository=shop.name, status="resolved", summary="slow")
+    del over["time"]
+    await sender.post("/alerts/cloudevents", over, "application/cloudevents+json")
+    assert (await sender.incident("resolved")).id == incident.id
+    await shop.alone()
+    assert (await shop.alice.issue(incident.issue or 0))["state"] == "closed"
+    assert len(await sender.incidents()) == 1
 
 
 @pytest.mark.thorough
