@@ -494,9 +494,10 @@ def _of_odds(share: float, times: float) -> float:
 
 
 class ArmCosts(StrictValue):
-    """Saved costs of one arm, billionths of a USD; the largest two."""
+    """Saved costs of one arm, billionths of a USD; the largest two. `paid`: what cost anything."""
 
     count: int = 0
+    paid: int = 0
     total: int = 0
     largest: tuple[int, int] = (0, 0)
 
@@ -511,6 +512,8 @@ class CostBudget:
     FACTOR = 2.0
     FEWEST = 500
     """Requests of each arm."""
+    FEWEST_PAID = 60
+    """Of these; where most cost nothing, a few more make the difference by chance."""
 
     def __init__(self) -> None:
         """Start without costs."""
@@ -530,7 +533,9 @@ class CostBudget:
     def times(self) -> float | None:
         """How many times the baseline's mean the candidate's is; None: too little is known."""
         ours, theirs = self.candidate, self.baseline
-        if min(ours.count, theirs.count) < self.FEWEST or theirs.total == 0:
+        if min(ours.count, theirs.count) < self.FEWEST:
+            return None
+        if min(ours.paid, theirs.paid) < self.FEWEST_PAID:
             return None
         return ((ours.total - sum(ours.largest)) / ours.count) / (theirs.total / theirs.count)
 
@@ -541,7 +546,10 @@ def _added(before: ArmCosts, costs: Floats) -> ArmCosts:
     new = np.rint(costs * 1e9).astype(np.int64).tolist()
     first, second = sorted([*before.largest, *new])[-2:]
     return ArmCosts(
-        count=before.count + len(new), total=before.total + sum(new), largest=(first, second)
+        count=before.count + len(new),
+        paid=before.paid + sum(each > 0 for each in new),
+        total=before.total + sum(new),
+        largest=(first, second),
     )
 
 

@@ -188,6 +188,16 @@ def test_rare_large_costs_are_found_however_large_the_usual_ones_are() -> None:
     assert (evidence.budget.times or 0) > 2
 
 
+def test_where_nearly_everything_is_free_a_few_costs_break_no_budget() -> None:
+    columns = ramp_columns(12_000, np.random.default_rng(14), percent=5)
+    paid = np.random.default_rng(15).permutation(12_000) < np.where(columns.candidate, 250, 120)
+    columns.measured.cost[~paid] = 0.0
+    evidence = RampEvidence(policy(metrics=only("cost")), FROZEN)
+    evidence.add(columns)
+    assert evidence.budget.candidate.paid > 5
+    assert evidence.budget.times is None
+
+
 def test_a_single_giant_cost_breaks_no_budget() -> None:
     columns = ramp_columns(6000, np.random.default_rng(13))
     columns.measured.cost[np.flatnonzero(columns.candidate)[:2]] = 1e4
