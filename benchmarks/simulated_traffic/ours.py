@@ -140,12 +140,14 @@ def watch_reports(
         rows = np.flatnonzero((arrives >= start) & (arrives < start + EVERY))
         at = START + timedelta(seconds=float(start + EVERY))
         rows = rows[np.argsort(arrives[rows], kind="stable")]
-        lines = [_line(seen, scene, row, int(generations[row])) for row in rows.tolist()]
-        course.observe(lines, percents, at)
-        course.seen = at
         while len(rows) and phase < generations[rows].max():
             phase += 1
             course.evidence.next_phase()
+            begins = seen.times[generations == phase].min()
+            course.entered = START + timedelta(seconds=float(begins))
+        lines = [_line(seen, scene, row, int(generations[row])) for row in rows.tolist()]
+        course.observe(lines, percents, at)
+        course.seen = at
         verdict = course.judge(at)
         if isinstance(verdict, Breach):
             return verdict, float(start + EVERY)

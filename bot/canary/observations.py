@@ -6,7 +6,7 @@ A line is JSON: `event_id`, `capability`, `arm`, `generation` (of the flag docum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -403,41 +403,63 @@ class Alignment:
     looks as if it had more of the traffic, whenever the split or the load changes. So an
     observation waits until the other arm has reported as far, or for `LONGEST_LAG`. The order does
     not depend on who waits for whom, so tests stay valid.
+
+    An arm's clock may be wrong as well. Nothing is observed after it came in, nor before its split
+    was served: by as much as times deny that, an arm's clock is put right.
+
+    Attributes:
+        waiting: what waits, by our clock.
+        reported: how far each arm has reported.
+        behind: by how much each arm's clock is behind, for all that is known.
     """
 
     def __init__(
-        self, waiting: Iterable[Observation] = (), reported: Mapping[Arm, datetime] | None = None
+        self,
+        waiting: Iterable[Observation] = (),
+        reported: Mapping[Arm, datetime] | None = None,
+        behind: Mapping[Arm, timedelta] | None = None,
     ) -> None:
         """Start empty, or with what was saved."""
         self.waiting = list(waiting)
         self.reported: dict[Arm, datetime] = dict(reported or {})
+        self.behind: dict[Arm, timedelta] = dict(behind or {})
 
     def add(
-        self, observations: Iterable[Observation], percents: Mapping[int, int], at: datetime
+        self,
+        observations: Sequence[Observation],
+        percents: Mapping[int, int],
+        at: datetime,
+        served: tuple[int, datetime] | None = None,
     ) -> list[Observation]:
         """Take observations in; those whose turn it is, in their order.
 
         Args:
             observations: in the order in which they were accepted.
             percents: the candidate's share by generation; where one arm has all, nothing waits.
-            at: when; a client's clock that is ahead is set back to it.
+            at: when.
+            served: the share that is served now, and since when.
         """
+        for seen in observations:
+            if served and percents[seen.generation] == served[0] and not seen.only_revenue:
+                late = served[1] - seen.time
+                self.behind[seen.arm] = max(self.behind.get(seen.arm, timedelta()), late)
         alone: list[Observation] = []
         for seen in observations:
             if not 0 < percents[seen.generation] < 100:
                 alone.append(seen)
                 continue
-            self.waiting.append(seen)
+            time = min(seen.time + self.behind.get(seen.arm, timedelta()), at)
+            right = time == seen.time
+            self.waiting.append(seen if right else seen.model_copy(update={"time": time}))
             if not seen.only_revenue:
-                time = min(seen.time, at)
                 self.reported[seen.arm] = max(self.reported.get(seen.arm, time), time)
         until = at - LONGEST_LAG
         if len(self.reported) == 2:
             until = max(until, min(self.reported.values()))
-        return self.release(until, at) + alone
+        return self.release(until) + alone
 
-    def release(self, until: datetime, at: datetime) -> list[Observation]:
+    def release(self, until: datetime) -> list[Observation]:
         """Let go of everything up to a time; those that are later wait on."""
-        due = [seen for seen in self.waiting if min(seen.time, at) <= until]
-        self.waiting = [seen for seen in self.waiting if min(seen.time, at) > until]
-        return sorted(due, key=lambda seen: min(seen.time, at))
+        due = [seen for seen in self.waiting if seen.time <= until]
+        self.waiting = [seen for seen in self.waiting if seen.time > until]
+        return sorted(due, key=lambda seen: seen.time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from bot.canary.baseline import (
     FrozenBaseline,
     FrozenCost,
     FrozenRoas,
+    Sketch,
 )
 from bot.canary.eprocess import (
     RATIOS,
@@ -39,7 +41,7 @@ from bot.canary.metrics import (
     comparisons,
     learnt_limits,
 )
-from bot.canary.observations import Columns, Measurements
+from bot.canary.observations import LONGEST_LAG, Columns, Measurements, Observation
 from bot.canary.policy import GATE_ALPHA, SAMPLE_RATIO_ALPHA, Phase, Policy, Sha256, StrictValue
 from bot.canary.units import ArmCounts, ArmTally
 
@@ -320,6 +322,11 @@ def metered(comparison: Comparison, copies: int = 1) -> Metered:
     )
 
 
+_TELLS_SPEED = 5
+"""So many requests tell how quick a candidate is."""
+_FAR_QUICKER = 1.5
+
+
 class RampEvidence:
     """The evidence of one ramp.
 
@@ -421,6 +428,30 @@ class RampEvidence:
             name: each.worse for name, each in self.metrics.items()
         }
         return tuple(name for name, each in processes.items() if each.doubted and not each.crossed)
+
+    def settles_in(self, candidate: Sequence[Observation]) -> float:
+        """How long from a stage's beginning one provider's answers are missing, seconds.
+
+        Args:
+            candidate: what comes from the candidate now.
+
+        Returns:
+            0 where both are about as quick, or too little is known.
+        """
+        if self._frozen.latency is None:
+            return 0.0
+        known = self.arms.candidate.latency
+        if len(known) < _TELLS_SPEED:
+            known = Sketch()
+            known.add(np.array([s.latency for s in candidate if s.latency and not s.error]))
+        if len(known) < _TELLS_SPEED:
+            return 0.0
+        quick, slow = sorted(
+            (known.quantile(0.5), self._frozen.latency[len(self._frozen.latency) // 2])
+        )
+        if slow < _FAR_QUICKER * quick:
+            return 0.0
+        return min(max(known.quantile(0.99), self._frozen.latency[-3]), LONGEST_LAG.total_seconds())
 
     def _renew(self, columns: Columns) -> None:
         """Learn from the baseline's requests, while there are any."""

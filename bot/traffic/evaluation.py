@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
@@ -126,6 +126,7 @@ class _RampSaved(StrictValue):
     breach: BreachFound | None
     waiting: tuple[Observation, ...] = ()
     reported: dict[Arm, Instant] = Field(default_factory=dict)
+    behind: dict[Arm, timedelta] = Field(default_factory=dict)
     percents: dict[int, int] = Field(default_factory=dict)
     rhythm: RhythmState = RhythmState()
     counters: CountersAligned = CountersAligned()
@@ -184,7 +185,7 @@ class RampEvaluation:
         self.curve.add(self._point(entry.at), always=self.breach is not None)
 
     def observe(
-        self, observations: Iterable[Observation], percents: Mapping[int, int], at: datetime
+        self, observations: Sequence[Observation], percents: Mapping[int, int], at: datetime
     ) -> None:
         """Take in observations as they were accepted, both arms side by side.
 
@@ -193,8 +194,35 @@ class RampEvaluation:
             percents: the candidate's share by generation.
             at: when they were accepted.
         """
-        due = self._aligned.add(observations, percents, at)
+        served = self.evidence.phase.percent, self.entered
+        due = self._aligned.add(observations, percents, at, served)
+        if any(seen.time < self.entered + LONGEST_LAG for seen in due):
+            due = self._without_edges(due, percents)
         self.evidence.add(columns_of(due, percents, self._units))
+
+    def _without_edges(
+        self, due: Sequence[Observation], percents: Mapping[int, int]
+    ) -> list[Observation]:
+        """Leave out the edges of a stage where one provider is far quicker than the other.
+
+        Its answers to the first requests of a stage are there while the other's are still made, as
+        if it had been given more of them; at the end of the stage it is the other way round.
+        """
+        edge = self.evidence.settles_in([each for each in due if each.arm == "candidate"])
+        if not edge:
+            return list(due)
+        here, begins = self.evidence.phase.percent, self.entered + timedelta(seconds=edge)
+
+        def is_inside(seen: Observation) -> bool:
+            percent = percents[seen.generation]
+            if seen.only_revenue or not 0 < percent < 100:
+                return True
+            return seen.time >= begins if percent == here else seen.time <= self.entered
+
+        left = [seen for seen in due if not is_inside(seen)]
+        # People see them all the same.
+        self.evidence.arms.add(columns_of(left, percents, RampUnits("request")))
+        return [seen for seen in due if is_inside(seen)]
 
     def settled(self) -> RampEvidence:
         """The evidence with everything that still waits for the other arm to report."""
@@ -204,7 +232,7 @@ class RampEvaluation:
             found = RampEvidence(self.evidence.policy, self._frozen)
             found.restore(self.evidence.save())
             units = RampUnits.restored(self._units.save())
-            rest = Alignment(self._aligned.waiting).release(_EVER, _EVER)
+            rest = Alignment(self._aligned.waiting).release(_EVER)
             found.add(columns_of(rest, self._percents, units))
             self._settled = self.seq, found
         return self._settled[1]
@@ -268,6 +296,7 @@ class RampEvaluation:
             breach=None if self.breach is None else BreachFound.of(self.breach),
             waiting=tuple(self._aligned.waiting),
             reported=self._aligned.reported,
+            behind=self._aligned.behind,
             percents=self._percents,
             rhythm=self.rhythm.state,
             counters=self._counters.state,
@@ -281,7 +310,7 @@ class RampEvaluation:
         self._units = RampUnits.restored(saved.units)
         self.seq, self.entered, self.seen = saved.seq, saved.entered, saved.seen
         self._left = saved.stages
-        self._aligned = Alignment(saved.waiting, saved.reported)
+        self._aligned = Alignment(saved.waiting, saved.reported, saved.behind)
         self._percents = saved.percents
         self.rhythm = Rhythm(saved.rhythm)
         self._counters = CounterAlignment(saved.counters)

@@ -184,8 +184,22 @@ def test_whichever_arm_reports_late_observations_count_in_the_order_of_their_tim
     aligned, counted = Alignment(), []
     for seen in sorted(lines, key=arrival):
         counted += aligned.add([seen], SPLIT, arrival(seen))
-    counted += aligned.release(NOW + timedelta(hours=1), NOW + timedelta(hours=1))
+    counted += aligned.release(NOW + timedelta(hours=1))
     assert [seen.time for seen in counted] == sorted(seen.time for seen in lines)
+
+
+@pytest.mark.parametrize("wrong", [-1800, -120, -20, 20, 120, 290])
+def test_an_arms_wrong_clock_does_not_change_the_order(wrong: float) -> None:
+    aligned, counted = Alignment(), []
+    for second in range(300):
+        at = NOW + timedelta(seconds=second)
+        arm = "candidate" if second % 4 == 0 else "baseline"
+        said = reported(arm, second + (wrong if arm == "candidate" else 0))
+        counted += aligned.add([said], SPLIT, at, (SPLIT[1], NOW))
+    counted += aligned.release(NOW + timedelta(hours=1))
+    assert len(counted) == 300
+    lead = [4 * sum(one.arm == "candidate" for one in counted[:n]) - n for n in range(300)]
+    assert max(map(abs, lead)) <= 8
 
 
 def test_an_arm_that_says_nothing_is_waited_for_one_minute() -> None:
