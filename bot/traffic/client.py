@@ -11,6 +11,7 @@ fit is dropped and counted. Where nobody can be asked who serves, the baseline d
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import math
@@ -36,6 +37,8 @@ Mode = Literal["steady", "shadow", "ramp"]
 MOST_WAITING = 10_000
 """Observations that wait to be sent; beyond, they are dropped."""
 MOST_AT_ONCE = 1_000
+LAST_WORDS = 2.0
+"""Seconds that the end of a program waits for what was not sent yet."""
 MOST_MIRRORED_AT_ONCE = 4
 """Copies of requests that the candidate answers at the same time; beyond, none is made."""
 
@@ -94,11 +97,21 @@ class _Server:
         return f"{self.url}{where}{rest}"
 
     def post(self, url: str, body: bytes, timeout: float) -> Any:
-        """Post, and read the answer's JSON."""
+        """Post, and read the answer's JSON.
+
+        Raises:
+            TimeoutError: it did not come in time, not even drop by drop.
+        """
+        until = time.monotonic() + timeout
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         request = Request(url, body, headers, method="POST")  # noqa: S310 - http(s), see Client
         with _OPENER.open(request, timeout=timeout) as answer:
-            return json.loads(answer.read())
+            said = b""
+            while part := answer.read1():
+                said += part
+                if time.monotonic() > until:
+                    raise TimeoutError
+        return json.loads(said)
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -158,7 +171,7 @@ class Client:
             KeyError: the capability has no baseline here.
         """
         fallback = Decision(capability, key, self._baselines[capability])
-        if time.monotonic() < self._ask_again:
+        if not isinstance(key, str) or time.monotonic() < self._ask_again:
             self.counts.unasked += 1
             return fallback
         body = json.dumps({"context": {"targetingKey": key}}).encode()
@@ -244,7 +257,7 @@ class Client:
             "generation": decision.generation,
             "time": (at or datetime.now(UTC)).isoformat(),
             # Only whether two are the same matters, and a key may be somebody's name.
-            "key": hashlib.sha256(decision.key.encode()).hexdigest()[:32],
+            "key": hashlib.sha256(decision.key.encode(errors="replace")).hexdigest()[:32],
             "pair_id": pair_id,
             "latency": _number(latency),
             "error": None if error is None else bool(error),
@@ -255,7 +268,10 @@ class Client:
         self._reporter.put({name: value for name, value in found.items() if value is not None})
 
     def close(self, timeout: float = 5.0) -> None:
-        """Send what waits, for `timeout` seconds at most; the rest is dropped and counted."""
+        """Send what waits, for `timeout` seconds at most; the rest is dropped and counted.
+
+        So is what is reported afterwards. A program that ends closes its clients by itself.
+        """
         self._reporter.close(timeout)
 
     def __enter__(self) -> Client:
@@ -334,6 +350,8 @@ _CLIENTS: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def _forked() -> None:
+    # Their locks may be held for ever here.
+    _REPORTERS.clear()
     for client in list(_CLIENTS):
         client.forked()
 
@@ -384,6 +402,16 @@ def sampled(seed: str, request_id: str, rate: float) -> bool:
     return int.from_bytes(digest[:8], "big") < rate * (1 << 64)
 
 
+_REPORTERS: weakref.WeakSet[_Reporter] = weakref.WeakSet()
+
+
+@atexit.register
+def _leaving() -> None:
+    until = time.monotonic() + LAST_WORDS
+    for reporter in list(_REPORTERS):
+        reporter.close(max(0.0, until - time.monotonic()))
+
+
 class _Reporter:
     """Sends observations from a thread of its own."""
 
@@ -402,9 +430,12 @@ class _Reporter:
                 thread = threading.Thread(target=self._run, daemon=True, name="observations")
                 thread.start()
                 self._thread = thread
+                _REPORTERS.add(self)
 
     def put(self, observation: dict[str, Any]) -> None:
         try:
+            if self._closing.is_set():
+                raise queue.Full
             if self._thread is None:
                 self.start()
             self._queue.put_nowait(observation)
@@ -415,7 +446,7 @@ class _Reporter:
         self._give_up_at = time.monotonic() + timeout
         self._closing.set()
         if self._thread is not None:
-            self._thread.join(timeout + 1)
+            self._thread.join(timeout + 0.2)
 
     def _run(self) -> None:
         while True:
@@ -450,7 +481,8 @@ class _Reporter:
         pause = 0.1
         while True:
             try:
-                answer = self._server.post(url, body, 10.0)
+                left = self._give_up_at - time.monotonic()
+                answer = self._server.post(url, body, min(10.0, max(left, 0.1)))
                 taken, refused = answer["accepted"] + answer["duplicates"], len(answer["rejected"])
             except HTTPError as error:
                 error.close()
@@ -463,8 +495,13 @@ class _Reporter:
                 self._counts.sent += taken
                 self._counts.refused += refused
                 return
+            if self._closing.is_set():
+                pause = 0.1
             if time.monotonic() + pause > self._give_up_at:
                 self._counts.dropped += len(lines)
                 return
-            self._closing.wait(pause)
-            pause = min(pause * 2, 10.0)
+            if self._closing.is_set():
+                time.sleep(pause)
+            else:
+                self._closing.wait(pause)
+                pause = min(pause * 2, 10.0)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -45,19 +49,31 @@ class Taker:
     document: str = "{}"
     mode: str = "ramp"
     asked: int = 0
+    fails: int = 0
+    drops: bool = False
 
     async def observations(self, request: web.Request) -> web.Response:
-        """Take every line."""
+        """Take every line, unless it is starting yet."""
+        if self.fails:
+            self.fails -= 1
+            return web.Response(status=503)
         found = [json.loads(line) for line in (await request.read()).split(b"\n")]
         self.lines += found
         return web.json_response({"accepted": len(found), "duplicates": 0, "rejected": []})
 
-    async def evaluate(self, request: web.Request) -> web.Response:
+    async def evaluate(self, request: web.Request) -> web.StreamResponse:
         """As the bot: 400 for a key that cannot be used."""
         self.asked += 1
         key = (await request.json())["context"]["targetingKey"]
         if not isinstance(key, str) or len(key) > 1000 or key.startswith("\ud800"):
             return web.json_response({"errorCode": "INVALID_CONTEXT"}, status=400)
+        if self.drops:
+            dropping = web.StreamResponse()
+            await dropping.prepare(request)
+            for _ in range(40):
+                await dropping.write(b" ")
+                await asyncio.sleep(0.1)
+            return dropping
         metadata = {"generation": 1, "mode": self.mode}
         metadata |= {"mirrorTo": "provider-b", "mirrorRate": 1, "mirrorSeed": "0"}
         return web.json_response(
@@ -116,7 +132,11 @@ async def test_a_cost_of_any_type_keeps_no_other_observation_back(
             assert taker.lines[0].get("cost") == reported
 
 
-@pytest.mark.parametrize("key", ["x" * 2000, "\ud800", 7], ids=["long", "half a character", "7"])
+@pytest.mark.parametrize(
+    "key",
+    ["x" * 2000, "\ud800", 7, None, UUID(int=7)],
+    ids=["long", "half a character", "7", "None", "UUID"],
+)
 async def test_a_key_that_cannot_be_used_is_no_reason_to_stop_asking(key: Any) -> None:
     async with taking() as taker:
         with Client(taker.url, "reporter", BASELINES, timeout=10, pause=600) as program:
@@ -125,7 +145,7 @@ async def test_a_key_that_cannot_be_used_is_no_reason_to_stop_asking(key: Any) -
                 answer = await asyncio.to_thread(program.call, CAPABILITY, each, ask)
                 assert answer == "text"
             await taker.until(1)
-            assert taker.asked == 2
+            assert taker.asked == 1 + isinstance(key, str)
             assert program.counts.unasked == 1
 
 
@@ -206,3 +226,36 @@ async def test_a_copy_that_somebody_changed_is_written_again(
             path.write_text(edited)
         assert await asyncio.to_thread(file.refresh)
         assert path.read_text() == taker.document
+
+
+async def test_a_program_that_ends_without_a_word_has_reported_what_it_saw() -> None:
+    async with taking() as taker:
+        script = (
+            "from bot.traffic.client import Client\n"
+            f"program = Client({taker.url!r}, 'reporter', {BASELINES!r})\n"
+            f"program.call({CAPABILITY!r}, 'k', {{'provider-a': lambda: 'text'}})\n"
+        )
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], check=True)
+        assert len(taker.lines) == 1
+
+
+async def test_who_closes_while_the_bot_starts_again_waits_for_it() -> None:
+    async with taking() as taker:
+        program = Client(taker.url, "reporter", BASELINES)
+        taker.fails = 8
+        program.report(RAMPED, latency=0.1)
+        await asyncio.to_thread(program.close, 10)
+        assert len(taker.lines) == 1
+        program.report(RAMPED, latency=0.2)
+        assert (program.counts.sent, program.counts.dropped) == (1, 1)
+
+
+async def test_an_answer_that_comes_drop_by_drop_holds_nobody_up() -> None:
+    async with taking() as taker:
+        taker.drops = True
+        with Client(taker.url, "reporter", BASELINES, timeout=0.2) as program:
+            began = time.monotonic()
+            answer = await asyncio.to_thread(program.decide, CAPABILITY, "k")
+            assert answer.provider == "provider-a"
+            assert program.counts.unasked == 1
+            assert time.monotonic() - began < 2
