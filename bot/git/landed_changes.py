@@ -272,6 +272,12 @@ async def compute_what_is_left(
 
     Where that is in conflict, those go out of which a commit since says that it undid them, and
     did: it may have undone what was before them, too, so that their lines are yet others.
+
+    Args:
+        git: The repository.
+        commits: Full SHAs.
+        onto: Full SHA of the branch's head.
+        keep: Files that stay as they are.
     """
     outcome = await compute_revert(git, commits, onto, keep=keep)
     if not isinstance(outcome, RevertConflict):

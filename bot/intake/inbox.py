@@ -284,7 +284,7 @@ class Inbox:
             self._forgotten[key] = None
 
     async def received(self, repository_id: int, since: datetime) -> list[Trigger]:
-        """Give what came in for one repository since then, oldest first."""
+        """Give what GitHub told of one repository since then, oldest first."""
         query = (
             sa.select(inbox.c.payload)
             .where(inbox.c.received_at >= since, inbox.c.key.startswith(f"{repository_id}:"))
@@ -344,7 +344,10 @@ _COLUMNS = ("key", "delivery_id", "payload", "received_at", "is_talk")
 
 
 def _key(trigger: Trigger) -> str:
-    """What is stored once: a caller's key is used up wherever it was used first."""
+    """What is stored once: a caller's key is used up wherever it was used first.
+
+    The others begin with the repository's id, by which what was told of one is found.
+    """
     return trigger.source.key if trigger.source.kind is SourceKind.API else trigger.key
 
 

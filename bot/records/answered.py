@@ -180,7 +180,7 @@ async def advance_mark(conn: AsyncConnection, repository_id: int, until: datetim
 
 
 async def received_at(conn: AsyncConnection, repository_id: int, moment: datetime) -> list[Trigger]:
-    """Give what was asked for in a repository at exactly this moment."""
+    """Give what was asked for in a repository, not by the API, at exactly this moment."""
     query = sa.select(inbox.c.payload).where(
         inbox.c.received_at == moment, inbox.c.key.startswith(f"{repository_id}:")
     )

@@ -106,5 +106,5 @@ async def test_what_is_refused_later_is_found_with_its_reason(
     [entry] = [each for each in answer["entries"] if each["action"] == "request.refused"]
     assert (entry["actor"], entry["run"]) == ("tests", run)
     async with shop.bot.read_only.connect() as conn:
-        query = sa.select(inbox.c.done_at).where(inbox.c.key == trigger.key)
+        query = sa.select(inbox.c.done_at).where(inbox.c.key == trigger.source.key)
         assert await conn.scalar(query) is not None
