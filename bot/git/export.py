@@ -101,8 +101,8 @@ class TreeExport:
         common, objects, object_format = await self._layout()
         (folder / "HEAD").write_text(f"{commit}\n")
         borrowed = [objects] if not self._objects_at else await self.readable()
-        lines = (f"{self._objects_at.get(each, each)}\n" for each in borrowed)
-        (folder / "objects/info/alternates").write_text("".join(lines))
+        lines = (_as_alternate(self._objects_at.get(each, each)) + b"\n" for each in borrowed)
+        (folder / "objects/info/alternates").write_bytes(b"".join(lines))
         (folder / "packed-refs").write_bytes(await self._packed_refs())
         (folder / "config").write_text(
             "[core]\n\trepositoryformatversion = 1\n\tbare = false\n"
@@ -121,12 +121,13 @@ class TreeExport:
         if self._found is None:
             said = await self._repository.read(
                 lambda git: git.run(
-                    *("rev-parse", "--path-format=absolute", "--git-common-dir"),
-                    *("--git-path", "objects", "--show-object-format"),
+                    *("rev-parse", "--path-format=absolute"),
+                    *("--show-object-format", "--git-common-dir"),
                 )
             )
-            common, objects, object_format = said.text.splitlines()
-            self._found = Path(common), Path(objects), object_format
+            # The path is last: it may hold any character, a line end too.
+            object_format, _, common = said.text.partition("\n")
+            self._found = Path(common), Path(common) / "objects", object_format
         return self._found
 
     async def _packed_refs(self) -> bytes:
@@ -149,8 +150,17 @@ def _with_alternates(objects: Path) -> tuple[Path, ...]:
     found = [objects.resolve()]
     for folder in found:
         listed = folder / "info" / "alternates"
-        for line in os.fsdecode(listed.read_bytes()).splitlines() if listed.is_file() else []:
+        for line in os.fsdecode(listed.read_bytes()).split("\n") if listed.is_file() else []:
             other = (folder / line).resolve()
             if line and not line.startswith("#") and other not in found:
                 found.append(other)
     return tuple(found)
+
+
+def _as_alternate(objects: Path) -> bytes:
+    """Write a path as a line of `info/alternates`: quoted as in C where it would not be one."""
+    path = os.fsencode(objects)
+    if b"\n" not in path:
+        return path
+    escaped = path.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return b'"' + escaped + b'"'

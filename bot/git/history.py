@@ -74,14 +74,18 @@ async def resolve_expression(git: Git, revision: str) -> str:
     Raises:
         UnknownRevision: It names no commit.
     """
-    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options")
+    named = revision
     try:
-        said = await git.run(*words, ok=(0, 1))
+        # In two steps: behind `:/text` more would be part of the text.
+        for ending in ("", "^{commit}"):
+            said = await git.run(*words, f"{named}{ending}", ok=(0, 1))
+            named = said.text
+            if said.code or not _HEX.fullmatch(named):
+                raise UnknownRevision(revision)
     except GitFailed:
         raise UnknownRevision(revision) from None
-    if said.code or not said.text:
-        raise UnknownRevision(revision)
-    return said.text
+    return named
 
 
 async def is_ancestor(git: Git, ancestor: str, descendant: str) -> bool:

@@ -172,7 +172,8 @@ class Git:
         Args:
             *arguments: The subcommand first; never holds a secret.
             stdin: Bytes the command reads; nothing when None.
-            network: Whether it may talk to the remote (also to fetch missing blobs lazily).
+            network: Whether it may talk to the remote (also to fetch missing objects lazily); in a
+                person's own clone git always may, as it does there.
             ok: Exit codes that are answers; every other one is an error.
             timeout: Seconds until its process group is killed; the repository's when None.
             limit: Bytes of standard output after which it is killed.
@@ -188,6 +189,7 @@ class Git:
         """
         if self.is_over is not None and self.is_over():
             raise RuntimeError("a mirror is read by Mirror.read only, and this reading has ended")
+        network = network or not self.isolated
         secrets = await self.credentials() if network and self.credentials else {}
         prefix = ["git", f"--git-dir={self.git_dir.absolute()}"]
         work_tree = (environment or {}).get("GIT_WORK_TREE")

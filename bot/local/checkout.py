@@ -73,9 +73,14 @@ async def work_tree(git: Git) -> Path | None:
         return git.git_dir.parent
     pointer = git.git_dir / "gitdir"
     if pointer.is_file():
-        return Path(os.fsdecode(pointer.read_bytes()).strip()).parent
+        return _checked_out_at(git.git_dir, os.fsdecode(pointer.read_bytes()))
     said = await git.run("config", "--get", "core.worktree", ok=(0, 1))
     return (git.git_dir / said.text).resolve() if said.text else None
+
+
+def _checked_out_at(git_dir: Path, dot_git: str) -> Path:
+    """Return the root of a linked work tree; since git 2.48 its `.git` may be named from here."""
+    return Path(os.path.normpath(git_dir / dot_git.removesuffix("\n"))).parent
 
 
 async def read_checkout(git: Git, root: Path, here: Path, submodules: Sequence[str]) -> Checkout:

@@ -252,6 +252,7 @@ def bisect_command(
     try:
         if replay:
             sys.exit(_tell(replay, as_json))
+        _require_home()
         if resume:
             known = _with_budget(resume, budget)
             sys.exit(_search(known, resume, new=False, as_json=as_json))
@@ -269,6 +270,18 @@ def bisect_command(
         sys.exit(messages.ERROR)
     except KeyboardInterrupt:
         sys.exit(messages.ERROR)
+
+
+def _require_home() -> None:
+    """Trials see the person's home; a user that no file of users knows may have none.
+
+    Raises:
+        OSError: there is none.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        raise OSError(messages.NO_HOME) from None
 
 
 def _with_budget(path: Path, budget: int | None) -> Journal:
@@ -314,7 +327,10 @@ async def _request(
     git = await open_clone(repo)
     bad_commit = await resolve_end(git, bad)
     here = Path.cwd()
-    build_words = tuple(shlex.split(build)) if build else ()
+    try:
+        build_words = tuple(shlex.split(build)) if build else ()
+    except ValueError as error:
+        raise click.UsageError(f"--build cannot be read as a command: {error}.") from None
     root = await work_tree(git)
     checkout, shown = None, Shared()
     if root is not None:
@@ -339,6 +355,9 @@ async def _request(
     if ends and options["numeric"] is not None:
         raise RangeError(messages.skipped_end(ends[0]))
     log_file = (log_path or _default_log(bad_commit)).absolute()
+    for name in (str(log_file), str(here / repo), *words_of, *build_words, *shown.shared):
+        if not _is_text(name):
+            raise RangeError(messages.not_text(name))
     return LocalRequest.model_validate(
         {
             "log": str(log_file),
@@ -356,6 +375,11 @@ async def _request(
             **options,
         }
     )
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name that the system gave can stand in the log: some are no UTF-8."""
+    return name.encode("utf-8", "replace").decode() == name
 
 
 def _wanted(path: str, here: Path, root: Path) -> str:

@@ -35,6 +35,7 @@ KILLED = (
     "fewer --jobs."
 )
 NO_CHECKOUT = "--share names what lies in a checkout, and this repository has none."
+NO_HOME = "Your home folder is not known here: set HOME to it, or to an empty folder."
 UNFINISHED = "This log ends before a verdict. Continue with: {resume}"
 
 CHECKED = {
@@ -63,6 +64,15 @@ def listed(paths: Sequence[str], most: int = 5) -> str:
     """Name the first few of these, and how many more there are."""
     named = ", ".join(printable(path, 80) for path in paths[:most])
     return named if len(paths) <= most else f"{named} and {len(paths) - most} more"
+
+
+def not_text(name: str) -> str:
+    """A name that the log cannot hold."""
+    shown = printable(name.encode("utf-8", "backslashreplace").decode())
+    return (
+        f"{shown} is not UTF-8, so the log cannot hold it. Name it in a script that COMMAND runs, "
+        "or use another name."
+    )
 
 
 def sharing(paths: Sequence[str]) -> str:

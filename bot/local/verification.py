@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from bot.culprit.evidence import FreeResult, TrialOutcome, TrialReport, same_failure
 from bot.culprit.fresh_runs import (
+    MOST_RUNS,
     FreshRunPlan,
     FreshRunTally,
     VerificationResult,
@@ -25,6 +26,7 @@ of what is left open."""
 
 MOST_CHECKS = 16
 """How many rounds of fresh runs one bisect makes at most; a signal so mad is left undecided."""
+
 
 Fingerprint = Annotated[
     frozenset[str] | None,
@@ -46,7 +48,7 @@ class CheckPlanned(CheckLogLine):
 
     checking: str
     parents: tuple[str, ...]
-    runs: int
+    runs: Annotated[int, Field(ge=1, le=MOST_RUNS)]
     only: Annotated[tuple[str, ...], Field(exclude_if=operator.not_)] = ()
 
     @property

@@ -40,7 +40,7 @@ def read_mounts(text: str | None = None) -> tuple[Mount, ...]:
         except OSError:
             return ()
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = line.split(" ")
         if len(fields) > 4:
             found.append(Mount(fields[2], _path(fields[3]), _path(fields[4])))

@@ -90,7 +90,7 @@ def default_root() -> Path:
     /tmp is memory on many systems.
     """
     if wanted := os.environ.get("TMPDIR"):
-        return Path(wanted)
+        return Path(wanted).absolute()
     large = Path("/var/tmp")  # noqa: S108 - a private folder is made in it
     return large if os.access(large, os.W_OK) else Path(tempfile.gettempdir())
 

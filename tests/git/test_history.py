@@ -65,12 +65,21 @@ async def test_a_tree_or_blob_is_not_a_commit(history: History, git: Git) -> Non
 
 async def test_a_local_clone_takes_any_revision(history: History, git: Git) -> None:
     first = history.commit({"a": "1\n"})
-    second = history.commit({"a": "2\n"})
+    second = history.commit({"a": "2\n"}, "the second of two")
     history.git("tag", "-a", "-m", "v1", "v1", first)
     assert await resolve_expression(git, "v1") == first
     assert await resolve_expression(git, "HEAD~1") == first
     assert await resolve_expression(git, "main") == second
-    for wrong in ("nothing", "--output=x", "HEAD:a", "", "main~9"):
+    assert await resolve_expression(git, ":/the second of") == second
+    for wrong in (
+        "nothing",
+        "--output=x",
+        "HEAD:a",
+        "",
+        "main~9",
+        "^main~1",
+        ":/nobody wrote this",
+    ):
         with pytest.raises(UnknownRevision):
             await resolve_expression(git, wrong)
 

@@ -266,6 +266,8 @@ def test_versions_are_made_from_tags_as_in_a_clone(person: Person, clone: Reposi
     [
         (("--good", "no-such-tag", "--", "true"), "names no commit"),
         (("--good", "--upload-pack=x", "--", "true"), "names no commit"),
+        (("--good", "^HEAD~2", "--", "true"), "names no commit"),
+        (("--good", "HEAD~2", "--", "true", "\udcff"), "is not UTF-8"),
         (("--repo", "/", "--", "true"), "not a git repository"),
         (("--good", "HEAD~2", "--", "no-such-program"), "command not found"),
         (("--replay", "no-such-log"), "cannot be read"),
@@ -284,13 +286,32 @@ def test_a_mistake_is_explained(
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--jobs", "0", "--", "true"), ("--confidence", "2", "--", "true")]
+    "arguments",
+    [
+        (),
+        ("--jobs", "0", "--", "true"),
+        ("--confidence", "2", "--", "true"),
+        ("--build", "make 'x", "--", "true"),
+    ],
 )
 def test_wrong_usage_is_told_apart_from_errors(
     person: Person, clone: Repository, arguments: tuple[str, ...]
 ) -> None:
     history(clone, 2, broken_from=1)
     assert person.bisect(clone.folder, *arguments).code == 2
+
+
+def test_a_person_without_a_home_is_told_to_name_one(
+    person: Person, clone: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history(clone, 2, broken_from=1)
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    said = person.bisect(clone.folder, "--good", "HEAD~1", "--", "true")
+    assert (said.code, "set HOME" in said.err) == (1, True)
 
 
 def test_a_shallow_clone_says_what_to_do(person: Person, clone: Repository, tmp_path: Path) -> None:

@@ -41,6 +41,14 @@ def _worktree(clone: Repository, commits: list[str], tmp: Path) -> Path:
     return tmp / "a tree"
 
 
+def _worktree_named_from_there(clone: Repository, commits: list[str], tmp: Path) -> Path:
+    """As `worktree.useRelativePaths` makes them since git 2.48."""
+    folder = _worktree(clone, commits, tmp)
+    (clone.folder / ".git/worktrees/a-tree/gitdir").write_text("../../../../a tree/.git\n")
+    (folder / ".git").write_text("gitdir: ../clone/.git/worktrees/a-tree\n")
+    return folder
+
+
 def _branch_elsewhere(clone: Repository, commits: list[str], tmp: Path) -> Path:
     """The branch that is searched is checked out in another work tree."""
     clone.git("checkout", "-q", "--detach", commits[0])
@@ -56,7 +64,7 @@ def _through_a_link(clone: Repository, _: list[str], tmp: Path) -> Path:
 
 
 def _named_oddly(clone: Repository, _: list[str], tmp: Path) -> Path:
-    folder = tmp / "it's a 'clone' with ünïcode, $HOME and `ticks`"
+    folder = tmp / "it's a 'clone' with ünïcode, $HOME and `ticks`\non \"two\" lines\\\u2028"
     _git(tmp, "clone", "-q", clone.folder, folder)
     return folder
 
@@ -82,6 +90,14 @@ def _partial(clone: Repository, _: list[str], tmp: Path) -> Path:
     clone.git("config", "uploadpack.allowfilter", "true")
     _git(tmp, "clone", "-q", "--filter=blob:none", f"file://{clone.folder}", tmp / "partial")
     return tmp / "partial"
+
+
+def _treeless(clone: Repository, _: list[str], tmp: Path) -> Path:
+    """A clone of commits alone, as for a build that looks at the history only."""
+    for setting in ("allowFilter", "allowAnySHA1InWant"):
+        clone.git("config", f"uploadpack.{setting}", "true")
+    _git(tmp, "clone", "-q", "--filter=tree:0", f"file://{clone.folder}", tmp / "treeless")
+    return tmp / "treeless"
 
 
 def _deep_enough(clone: Repository, _: list[str], tmp: Path) -> Path:
@@ -118,6 +134,7 @@ def _hooks(clone: Repository, _commits: list[str], __: Path) -> Path:
 CLONES: dict[str, Here] = {
     "a detached HEAD": _detached,
     "a work tree beside": _worktree,
+    "a work tree beside, named from where it is": _worktree_named_from_there,
     "a branch that is checked out elsewhere": _branch_elsewhere,
     "a link to it": _through_a_link,
     "an odd name": _named_oddly,
@@ -125,6 +142,7 @@ CLONES: dict[str, Here] = {
     "objects of another clone": _borrowed,
     "a sparse checkout": _sparse,
     "without blobs": _partial,
+    "without trees": _treeless,
     "shallow, and deep enough": _deep_enough,
     "in the middle of a merge": _in_a_merge,
     "in the middle of a bisect": _in_a_bisect,
@@ -284,7 +302,8 @@ def test_without_a_sandbox_a_daemon_that_holds_the_output_keeps_nobody_waiting(
     for name in ("git", "sh", "grep", "nice", "cp", "rm", "chmod", "mkdir", "test", "cat", "sleep"):
         (tools / name).symlink_to(shutil.which(name) or name)
     person.environment["PATH"] = str(tools)
-    script = f"sleep 300 & {WORKS}"
+    # It deletes the folder it runs in, too.
+    script = f'sleep 300 & {WORKS}; r=$?; rm -rf "$PWD"; exit $r'
     said = person.bisect(
         clone.folder, "--good", commits[0], "--time-limit", "20", "--json", "--", "sh", "-c", script
     )

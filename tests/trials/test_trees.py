@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot.git.export import TreeExport
 from bot.git.process import Git
-from bot.trials.worktree import WorkTree, in_thread, workplace
+from bot.trials.worktree import WorkTree, default_root, in_thread, workplace
 from tests.trials.kit import Repository
 
 
@@ -229,3 +229,12 @@ async def test_a_session_that_is_ended_leaves_no_folder_that_a_thread_still_fill
     await asyncio.wait([under_way])
     assert under_way.cancelled()
     assert files(tmp_path) == {}
+
+
+def test_a_folder_for_temporary_files_that_is_named_from_here_is_one_place_for_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Git and the sandbox are started in other folders.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", "work")
+    assert default_root() == tmp_path / "work"
