@@ -27,6 +27,7 @@ HERE = "[a path on the server]"
         ("GET /repos/{owner}/{repo}/pulls said no", "GET /repos/{owner}/{repo}/pulls said no"),
         ("POST /repos/{o}/{r}/git/trees: Odd", "POST /repos/{o}/{r}/git/trees: Odd"),
         ("PATCH /repos/{o}/{r}/git/refs/{ref*}: no", "PATCH /repos/{o}/{r}/git/refs/{ref*}: no"),
+        ("POST /repos/{owner}/{repo}/git/trees: no", "POST /repos/{owner}/{repo}/git/trees: no"),
         ("apps/orchestrator/x.json differs", "apps/orchestrator/x.json differs"),
     ],
 )

@@ -93,6 +93,10 @@ class RunSignals:
         searching = [each for each in here.live if each.playbook == "bisect"]
         if not searching:
             return await answer.nothing_here()
+        fixes = [each.watch_pull_request for each in searching if each.watch_pull_request]
+        if len(fixes) == len(searching):
+            over = replies.search_is_over(answer.trigger.actor, fixes[0])
+            return await answer.say(over, Emotion.REFUSED)
         return await self.send(answer, here, searching, SignalKind(request.command), request.sha)
 
     async def decide(self, answer: TriggerAnswer, request: ApproveRequest | RejectRequest) -> None:

@@ -89,6 +89,15 @@ def nothing_to_retry(actor: Actor) -> str:
     )
 
 
+def search_is_over(actor: Actor, fix: int) -> str:
+    """A word on a commit, where a bisect waits for its fix."""
+    return refusal(
+        actor,
+        f"The search is over: #{fix} is its fix, and no word on a commit changes that.",
+        "If another commit is to blame: `/cancel`, and then `/bisect` again.",
+    )
+
+
 def came_later(actor: Actor, command: str) -> str:
     """Answer a word that was heard long after it was said, about what began in between.
 

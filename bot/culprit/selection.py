@@ -44,7 +44,9 @@ def open_commits(graph: CommitGraph, granularity: Granularity, probability: Floa
         granularity: how finely to look.
         probability: of each commit.
     """
-    if granularity is Granularity.COMMIT or graph.is_chain:
+    # What looks like a chain may begin inside a branch, where its merge's first parent is good.
+    is_open = graph.is_chain and granularity is not Granularity.FIRST_PARENT
+    if granularity is Granularity.COMMIT or is_open:
         return np.ones(len(graph))
     allowed = np.zeros(len(graph))
     allowed[list(graph.first_parent_line)] = 1.0

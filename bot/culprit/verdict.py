@@ -340,7 +340,8 @@ def _labels(standing: SearchState, untestable: frozenset[int]) -> Ints:
     """Group commits that cannot be told apart by the commits that may be tried."""
     graph = standing.ancestry.graph
     untestable = frozenset(c for c in untestable if c < len(graph))
-    if standing.settings.granularity is Granularity.FIRST_PARENT and not graph.is_chain:
+    only_line = standing.settings.granularity is Granularity.FIRST_PARENT
+    if only_line and len(graph.first_parent_line) < len(graph):
         return along_first_parents(graph, untestable)
     return indistinguishable(standing.ancestry, untestable)
 

@@ -85,6 +85,11 @@ class Step(Enum):
         self.duty = duty
 
     @property
+    def words(self) -> str:
+        """Its label where all steps of the kind are meant, and no single one."""
+        return self.label.replace(" {item}", "")
+
+    @property
     def kind(self) -> Step:
         """Itself: what `ItemStep.kind` is for one with an item."""
         return self
@@ -539,6 +544,8 @@ class Patch(StrEnum):
     NUMBERS_BALANCED = "numbers-balanced"
     PASSING_CONFLICTS = "passing-conflicts"
     PLANNED_AGAIN = "planned-again"
+    WORDS_WHILE_CHECKING = "words-while-checking"
+    SETTINGS_READ_AGAIN = "settings-read-again"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()
@@ -626,7 +633,7 @@ def planned(playbook: str, irreversible: Collection[str] = ()) -> tuple[PlannedS
         undo = step.undo or MERGE_IRREVERSIBLE
         if irreversible and step is Step.MERGE_PULL_REQUEST:
             undo = MERGE_IRREVERSIBLE
-        steps.append(PlannedStep(id=step.id, label=step.label, undo=undo))
+        steps.append(PlannedStep(id=step.id, label=step.words, undo=undo))
     return tuple(steps)
 
 

@@ -129,12 +129,12 @@ class Undone(Value):
         said = []
         if self.taken:
             rows = [
-                f"{n}. {step.label}: {_how(step)}" for n, step in enumerate(self.taken, start=1)
+                f"{n}. {step.words}: {_how(step)}" for n, step in enumerate(self.taken, start=1)
             ]
             said.append("What it did is undone, newest first:\n\n" + "\n".join(rows))
         if self.left:
             rows = [
-                f"- {left.step.label}: {left.by_hand} ({markdown.text(left.why, limit=300)})"
+                f"- {left.step.words}: {left.by_hand} ({markdown.text(left.why, limit=300)})"
                 for left in self.left
             ]
             said.append("**Could not be undone. Do it by hand:**\n\n" + "\n".join(rows))

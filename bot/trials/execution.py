@@ -22,6 +22,7 @@ from bot.trials.limits import (
     create_cgroup,
     group_of,
     marked,
+    memory_on_machine,
     parent_for_trials,
     snapshot,
     threads_on_machine,
@@ -135,7 +136,7 @@ async def _watch(
     running: _Running, limits: TrialLimits, meter: DiskMeter, clock: Callable[[], float]
 ) -> tuple[LimitBroken | None, float]:
     started = clock()
-    threads = threads_on_machine()
+    threads, shared = threads_on_machine(), memory_on_machine().shared_bytes
     next_look = started
     while True:
         ended = await running.ended(_GLANCE_SECONDS)
@@ -146,6 +147,11 @@ async def _watch(
             return LimitBroken.PROCESSES, now - started
         if not ended and now < next_look and grown <= limits.processes:
             continue
+        memory = memory_on_machine()
+        if memory.is_scarce and memory.shared_bytes - shared > limits.memory_bytes:
+            # Segments that nobody has attached, and files in memory that are under way between
+            # processes, are no process's: whose they are cannot be told.
+            return LimitBroken.MEMORY, now - started
         group = group_of(snapshot(), running.pid) if not ended else []
         disk = await asyncio.to_thread(meter.bytes_now)
         breach = breached(

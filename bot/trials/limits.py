@@ -76,7 +76,8 @@ class DiskMeter:
         return self._bytes
 
     def _free_bytes(self) -> int:
-        status = os.statvfs(self._folders[0])
+        # The folder above: a command without a sandbox may delete its own.
+        status = os.statvfs(self._folders[0].parent)
         return status.f_bavail * status.f_frsize
 
 
@@ -261,6 +262,31 @@ def threads_on_machine() -> int:
             return int(file.read().split()[3].partition("/")[2])
     except (OSError, ValueError, IndexError):
         return 0
+
+
+@dataclass(frozen=True)
+class MachineMemory:
+    """The memory of the whole machine: proc_meminfo(5); all 0 where that is not known.
+
+    Attributes:
+        shared_bytes: what lies in shared memory, also where no process has it mapped any more.
+        is_scarce: whether less than a tenth is left.
+    """
+
+    shared_bytes: int = 0
+    is_scarce: bool = False
+
+
+def memory_on_machine() -> MachineMemory:
+    """Read how much memory is left, and how much lies in shared memory."""
+    try:
+        with open("/proc/meminfo") as file:  # noqa: PTH123 - ten times a second
+            rows = (line.split() for line in file)
+            kibibytes = {row[0]: int(row[1]) for row in rows}
+        scarce = kibibytes["MemAvailable:"] * 10 < kibibytes["MemTotal:"]
+        return MachineMemory(kibibytes["Shmem:"] << 10, scarce)
+    except (OSError, ValueError, IndexError, KeyError):
+        return MachineMemory()
 
 
 def group_of(processes: dict[int, Process], root: int) -> list[Process]:

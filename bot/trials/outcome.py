@@ -1,8 +1,9 @@
 """What a trial says of its commit: from an exit code, a result file, or a workflow run.
 
 A step or job called like the check decides; else the whole run does. A failure of a build step
-says that the commit cannot be tried, and whatever GitHub did itself (no runner, cancelled, timed
-out, no checkout) says nothing about the commit.
+says that the commit cannot be tried, and so does one before the check's step, which is then never
+begun. Whatever GitHub did itself (no runner, cancelled, timed out, no checkout) says nothing about
+the commit.
 """
 
 from __future__ import annotations
@@ -156,7 +157,9 @@ def with_result(judgement: Judgement, path: Path) -> Judgement:
     )
 
 
-_OURSELVES = re.compile(r"set up job|complete job|(run |post )*actions/", re.IGNORECASE)
+_OURSELVES = re.compile(
+    r"set up job|complete job|initialize containers|(run |post )*actions/", re.IGNORECASE
+)
 _PASSED = {"success", "neutral"}
 _INFRA = {"cancelled", "timed_out", "startup_failure", "stale", "action_required", "skipped"}
 
@@ -232,23 +235,43 @@ def _judge(
     steps = [(step.name, step.conclusion) for job in jobs for step in job.steps]
     parts = [(job.name, job.conclusion) for job in jobs] + steps
     broken = [name for name, conclusion in parts if conclusion == "failure"]
-    named = [conclusion for name, conclusion in parts if check is not None and name == check]
+    is_told = any(conclusion == "failure" for _, conclusion in steps)
+    # A job fails for all of its steps: one that is called like the check says more.
+    named = _conclusions(check, steps) or _conclusions(check, parts)
+    ran = [conclusion for conclusion in named if conclusion != "skipped"]
     if (check, "failure") in steps:
         return TrialOutcome.FAIL, f"{check} failed"
     if any(_is_ours(name) for name in broken):
         return TrialOutcome.INFRA, "the checkout or the runner failed"
     if any(name.lower() in build for name in broken):
         return TrialOutcome.UNTESTABLE, "it does not build"
-    if "failure" in named:
+    if "failure" in named and is_told:
         return TrialOutcome.FAIL, f"{check} failed"
-    if named and set(named) <= _PASSED:
+    if ran and set(ran) <= _PASSED and not (is_told and "skipped" in named):
         return TrialOutcome.PASS, f"{check} passed"
     conclusion = run.conclusion or _conclusion_of(jobs)
     if conclusion in _INFRA or conclusion is None:
-        return TrialOutcome.INFRA, f"the run was {conclusion or 'lost'}"
+        return TrialOutcome.INFRA, _was(conclusion or "lost")
+    if "skipped" in named:
+        why = f": {broken[-1]} failed" if broken else ""
+        return TrialOutcome.UNTESTABLE, f"{check} was skipped{why}"
     if conclusion in _PASSED:
         return TrialOutcome.PASS, "the run passed"
+    if jobs and not is_told:
+        return TrialOutcome.INFRA, "no step of the run failed: it had no runner, or lost it"
     return TrialOutcome.FAIL, f"{broken[-1] if broken else 'the run'} failed"
+
+
+def _was(conclusion: str) -> str:
+    return f"the run was {conclusion}"
+
+
+CANCELLED = _was("cancelled")
+"""Why a run says nothing that somebody, or GitHub, cancelled."""
+
+
+def _conclusions(check: str | None, parts: Sequence[tuple[str, str | None]]) -> list[str | None]:
+    return [conclusion for name, conclusion in parts if check is not None and name == check]
 
 
 def _conclusion_of(jobs: Sequence[WorkflowJob]) -> str | None:

@@ -431,3 +431,16 @@ def test_honest_results_at_the_edge_of_an_untestable_stretch_are_kept() -> None:
         assert search.verdict().culprit == f"c{culprit}"
         runs += search.trials
     assert runs <= 43 * 10  # taking honest results back cost 22 runs each
+
+
+def test_along_first_parents_no_commit_of_a_branch_is_tried_where_its_merge_is_the_oldest() -> None:
+    # Without its first parent, which is the good end, the merge looks like one more of a chain.
+    parents = {"bad": ("merge",), "merge": ("good", "inside"), "inside": ("older",)}
+    graph = CommitGraph.build(parents, "bad", ("good",))
+    search = Search(graph, SearchSettings(granularity=Granularity.FIRST_PARENT))
+    while trials := search.next_trials(1):
+        [trial] = trials
+        assert trial.commit != "inside"
+        outcome = TrialOutcome.PASS if trial.commit == "good" else TrialOutcome.FAIL
+        search.record(trial, TrialReport(outcome))
+    assert search.verdict().culprit == "merge"

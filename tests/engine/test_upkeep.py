@@ -73,6 +73,7 @@ def test_a_journal_is_replayable_if_every_step_and_patch_in_it_is_known() -> Non
 def test_every_step_is_found_by_its_id_and_by_the_prose_of_before() -> None:
     for step in Step:
         each = step.of("an item") if "{item}" in step.label else step
+        assert "{" not in step.words
         assert step_named(each.id) == each
         prose = prose_of(each)
         assert prose is None or step_named(prose) == each

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from bot.culprit.evidence import TrialOutcome
-from bot.trials.limits import TrialLimits, folder_bytes, snapshot
+from bot.trials import execution
+from bot.trials.limits import (
+    MachineMemory,
+    TrialLimits,
+    folder_bytes,
+    memory_on_machine,
+    snapshot,
+)
 from bot.trials.runner import TrialResult
 from bot.trials.sandbox import Bubblewrap, Sandbox, SandboxError, Unconfined
 from bot.trials.worktree import Workplace
@@ -305,6 +312,27 @@ async def test_without_bubblewrap_the_server_view_refuses(
     monkeypatch.setattr("bot.trials.sandbox.shutil.which", lambda _: None)
     with pytest.raises(SandboxError, match="bubblewrap is not installed"):
         await runner.run(commit, "1")
+
+
+@needs_bubblewrap
+async def test_memory_that_no_process_has_mapped_is_noticed_before_the_machine_has_none(
+    repository: Repository, runner_for: RunnerFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce() -> MachineMemory:
+        return replace(memory_on_machine(), is_scarce=True)
+
+    monkeypatch.setattr(execution, "memory_on_machine", scarce)
+    # System V segments stay until their namespace ends, whoever detaches them.
+    code = (
+        "import ctypes, time; c = ctypes.CDLL(None); c.shmat.restype = ctypes.c_void_p\n"
+        "for each in range(6):\n"
+        "    at = c.shmat(c.shmget(0, 50 << 20, 0o1600), None, 0)\n"
+        "    ctypes.memset(ctypes.c_void_p(at), 1, 50 << 20); c.shmdt(ctypes.c_void_p(at))\n"
+        "time.sleep(60)"
+    )
+    runner = runner_for("python3", "-c", code, sandbox=Bubblewrap(view_named("server", Path("/"))))
+    result = await runner.run(repository.commit({"a": "1"}), "1")
+    assert result.judgement.reason == "it went over its limit of memory", result.output
 
 
 async def test_cpu_time_is_limited_over_all_processes_together(

@@ -145,7 +145,7 @@ class Workflows:
         """Stop a run; that it is over or gone already is fine."""
         try:
             await self._channel.post(CANCEL, None, repeatable=True, run_id=run_id)
-        except Conflict:
+        except (Conflict, NotFound):
             return
 
 

@@ -90,7 +90,8 @@ def guilty(finding: Finding, graph: CommitGraph) -> str | None:
 
 def log_lines(search: CulpritSearch) -> tuple[str, ...]:
     """Split a search's log into its lines."""
-    return tuple(search.to_log().splitlines())
+    # Names in it may hold what Python takes for further line ends, such as U+2028.
+    return tuple(search.to_log().removesuffix("\n").split("\n"))
 
 
 def search_of(lines: Sequence[str]) -> CulpritSearch:

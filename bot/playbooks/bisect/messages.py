@@ -320,6 +320,28 @@ def perhaps_an_outage(case: BisectMessages) -> str:
     )
 
 
+def often_cancelled(count: int) -> str:
+    """GitHub, or somebody, cancelled many runs of trials."""
+    return (
+        f"{count} trials were cancelled, and not by me. A `concurrency` group that all runs of the "
+        "workflow share does that: take it out, or put `${{ inputs.trial_id }}` into its name."
+    )
+
+
+def found_all_the_same(case: BisectMessages, finding: Finding, why: str) -> str:
+    """The culprit is known, and its revert could not be proposed (plain text)."""
+    culprit = case.offenders[0]
+    return (
+        f"{culprit.sha[:12]} ({culprit.title}) {case.did} {case.check or 'the check'}, "
+        f"{finding.confidence:.1%} sure, but its revert could not be proposed. {why}"
+    )
+
+
+def revert_not_tried(why: str) -> str:
+    """GitHub refused the commit without the suspect; `why` is plain text."""
+    return f"Whether it is green without the suspect could not be tried: {markdown.text(why)}."
+
+
 def too_few_trials(needed: int, left: int) -> str:
     """The suspect cannot be checked within the budget."""
     return f"The check of the suspect takes {needed} trials, and {left} are left."

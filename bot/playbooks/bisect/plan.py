@@ -192,14 +192,24 @@ async def _before_records(
 
 
 class TrialSettings(Value):
-    """How commits are tried by the newest configuration."""
+    """How commits are tried by the newest configuration.
+
+    Attributes:
+        bisect: that part of it.
+        has_sandbox: whether this server tries commits.
+        facts: the repository's settings by now; None where a release before did not read them.
+        base: what the branch that the search is about is called by now; None likewise.
+    """
 
     bisect: BisectConfig
     has_sandbox: bool
+    facts: RepositoryFacts | None = None
+    base: str | None = None
 
 
 async def trial_settings(
     plan: BisectPlan,
+    github: BisectGitHub,
     mirror: BisectMirror,
     settled: Callable[[Config], Awaitable[Config]],
     *,
@@ -209,16 +219,24 @@ async def trial_settings(
 
     Args:
         plan: what was settled before.
-        mirror: the repository's history.
+        github: the repository.
+        mirror: its history.
         settled: gives a configuration with its protected parts as a Founder approved them.
         has_sandbox: whether this server tries commits.
 
     Raises:
-        GitError: the mirror could not be read.
+        GitHubError, GitError: GitHub or the mirror could not be read.
     """
+    facts = await github.about()
     await mirror.refresh()
-    config, _ = await _config_of(plan.default_branch, mirror, settled, has_sandbox=has_sandbox)
-    return TrialSettings(bisect=config.bisect, has_sandbox=has_sandbox)
+    config, _ = await _config_of(facts.default_branch, mirror, settled, has_sandbox=has_sandbox)
+    is_renamed = plan.base == plan.default_branch and await _head(plan.base, mirror) is None
+    return TrialSettings(
+        bisect=config.bisect,
+        has_sandbox=has_sandbox,
+        facts=facts,
+        base=facts.default_branch if is_renamed else plan.base,
+    )
 
 
 async def _config_of(

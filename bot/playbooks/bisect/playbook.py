@@ -12,6 +12,7 @@ from functools import partial
 from bot.culprit.fresh_runs import runs_needed
 from bot.git.history import parents_of
 from bot.git.revert import Clean, Empty, RevertConflict
+from bot.github.errors import Forbidden, NotFound, Unprocessable, in_words
 from bot.playbooks.bisect import messages as words
 from bot.playbooks.bisect import status_messages
 from bot.playbooks.bisect.finding import guilty
@@ -31,6 +32,7 @@ from bot.playbooks.bisect.status_messages import checking
 from bot.playbooks.bisect.verify import (
     BranchWatch,
     Cancelled,
+    Overruled,
     Verifier,
     outcome_of,
     publish_preview,
@@ -116,9 +118,10 @@ async def _plan(request: BisectRequest, parts: BisectResources) -> BisectPlanned
 
 
 class _Preview(Value):
-    """The commit without the suspect; None where the revert conflicts."""
+    """The commit without the suspect; None where the revert conflicts, or as `refused` says."""
 
     sha: str | None
+    refused: str | None = None
 
 
 class _Suspect(Value):
@@ -266,7 +269,11 @@ class _Bisect:
                 standing = status_messages.paused(work.case, finding, why)
                 await self._report_and_wait(range_search, standing, why, besides=needed)
                 continue
-            verification = await self._verify(range_search, suspect, stopped)
+            try:
+                verification = await self._verify(range_search, suspect, stopped)
+            except Overruled:
+                await self.clean_up()
+                continue
             work.verification = verification
             work.happened(await self.run.now(), f"suspect {culprit[:12]}: {verification.boundary}")
             sure = finding.may_act or verification.boundary == "confirmed"
@@ -317,8 +324,10 @@ class _Bisect:
             ruled = [signal for signal in signals if range_search.rule(signal)]
             if first(signals, SignalKind.RETRY) or ruled:
                 work.publisher.start_over()
-                if self._is_closed and self.run.patched(Patch.WATCHED_WHILE_PAUSED):
-                    await self._look_for_a_runner()
+                if self.run.patched(Patch.SETTINGS_READ_AGAIN) or (
+                    self._is_closed and self.run.patched(Patch.WATCHED_WHILE_PAUSED)
+                ):
+                    await self._read_settings_again()
                 range_search.refill(now, besides)
                 return
             if now - began > work.parts.patience.give_up:
@@ -337,13 +346,17 @@ class _Bisect:
             seconds = self.work.parts.patience.look_later.total_seconds()
         return await heard(self.run, seconds, WaitPoint.PAUSED_SEARCH)
 
-    async def _look_for_a_runner(self) -> None:
-        """Somebody may have configured one since the search began."""
+    async def _read_settings_again(self) -> None:
+        """Somebody may have configured a runner since, another one, or renamed the branch."""
         parts, plan = self.work.parts, self.work.plan
 
         async def read(_: bool) -> TrialSettings:
             return await trial_settings(
-                plan, parts.mirror, parts.settled, has_sandbox=not parts.pool.is_off
+                plan,
+                parts.github,
+                parts.mirror,
+                parts.settled,
+                has_sandbox=not parts.pool.is_off,
             )
 
         self.work.equip(await self.run.step(Step.READ_TRIAL_SETTINGS, TrialSettings, read))
@@ -412,7 +425,7 @@ class _Bisect:
             return _not_made("no trial workflow is configured")
         if stopped is not None:
             return _not_made("the search was stopped before")
-        preview = await self._preview(culprit)
+        preview = await self._preview(range_search, culprit)
 
         parallel, search = work.plan.config.bisect.parallel, range_search.search
 
@@ -421,6 +434,11 @@ class _Bisect:
             running = len(work.scheduler.running)
             await work.tell(status_messages.verifying(work.case, culprit, running, yet))
 
+        def overrules(signal: Signal) -> bool:
+            if not (self.run.patched(Patch.WORDS_WHILE_CHECKING) and range_search.rule(signal)):
+                return False
+            return guilty(range_search.finding, range_search.graph) != culprit
+
         verifier = Verifier(
             self.run,
             work.scheduler,
@@ -428,14 +446,15 @@ class _Bisect:
             look_again=work.look_again,
             tell=tell,
             outcome_of=search.outcome_of if isinstance(search, NumericSearch) else outcome_of,
+            overrules=overrules,
         )
         bounds = search.flake_bounds()
         return await verifier.verify(
             culprit, suspect.parents, preview, bounds, most=range_search.trials_left
         )
 
-    async def _preview(self, culprit: str) -> str | None:
-        """The bad end with the culprit reverted, as a commit that can be tried; None: conflict."""
+    async def _preview(self, range_search: RangeSearch, culprit: str) -> str | None:
+        """The bad end with the culprit reverted, as a commit that can be tried; None: none is."""
         work = self.work
 
         async def make(look_first: bool) -> _Preview:
@@ -443,18 +462,25 @@ class _Bisect:
             outcome = await change.onto(work.plan.bad)
             if not isinstance(outcome, Clean):
                 return _Preview(sha=None)
-            made = await publish_preview(
-                outcome,
-                incident=work.case.incident,
-                mirror=work.parts.mirror,
-                have=partial(change.have, outcome),
-                git_data=self.github.git,
-                look_first=look_first,
-            )
+            try:
+                made = await publish_preview(
+                    outcome,
+                    incident=work.case.incident,
+                    mirror=work.parts.mirror,
+                    have=partial(change.have, outcome),
+                    git_data=self.github.git,
+                    look_first=look_first,
+                )
+            except (Forbidden, NotFound, Unprocessable) as refusal:
+                # Such as one that changes a workflow, without the permission for it.
+                return _Preview(sha=None, refused=in_words(refusal))
             return _Preview(sha=made)
 
         self._preview_made = True
-        return (await self.run.step(Step.BUILD_REVERT_COMMIT, _Preview, make)).sha
+        preview = await self.run.step(Step.BUILD_REVERT_COMMIT, _Preview, make)
+        if preview.refused is not None:
+            range_search.note(words.revert_not_tried(preview.refused))
+        return preview.sha
 
     async def _stop_trying(self) -> TakenBack:
         return TakenBack(found=await self.clean_up())
@@ -492,7 +518,12 @@ class _Bisect:
         work.happened(await self.run.now(), f"culprit found: {culprit.sha[:12]}")
         await work.tell(status_messages.proposing())
         proposal = await fix(work, verification, outcome)
-        published = await proposal.open()
+        try:
+            published = await proposal.open()
+        except StepFailed as failed:
+            # What was searched for so long is told all the same.
+            found = words.found_all_the_same(work.case, range_search.finding, str(failed))
+            raise StepFailed(failed.step, found) from failed
         if culprit.number is not None:
             body = words.culprit_comment(work.case, range_search.finding, verification)
             await work.publisher.comment(Step.COMMENT_ON_CULPRIT, culprit.number, "culprit", body)

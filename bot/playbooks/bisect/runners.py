@@ -28,7 +28,14 @@ from bot.git.process import Git
 from bot.git.trees import has_tree, tree_of
 from bot.github.calls.git_data import WORKFLOWS
 from bot.github.calls.trees import TreeChange
-from bot.github.errors import Conflict, Forbidden, NotFound, Unprocessable
+from bot.github.errors import (
+    Conflict,
+    Forbidden,
+    GitHubError,
+    NotFound,
+    Unprocessable,
+    in_words,
+)
 from bot.github.models import WorkflowJob
 from bot.playbooks.bisect.numeric import alone
 from bot.playbooks.bisect.plan import BisectPlan
@@ -360,7 +367,7 @@ class ActionsTrialRunner:
             where = f"{WORKFLOWS}{workflow}"
             return Started(refused=f"There is no {where} on {self._plan.default_branch}.")
         except (Unprocessable, Forbidden, Conflict) as refusal:
-            return Started(refused=f"{workflow} could not be dispatched: {refusal}")
+            return Started(refused=f"{workflow} could not be dispatched: {in_words(refusal)}")
         return Started(run_id=run_id, note=overlaid.note)
 
     async def look(self, waiting: Mapping[str, AwaitedTrial]) -> TrialsLook:
@@ -405,9 +412,15 @@ class ActionsTrialRunner:
         return judgement.model_copy(update={"metrics": metrics, "reason": reason})
 
     async def stop(self, waiting: Mapping[str, AwaitedTrial]) -> None:
-        """Cancel the runs."""
+        """Cancel the runs, each by itself; where GitHub refuses some, said after all of them."""
+        refusals: list[GitHubError] = []
         for each in waiting.values():
-            await self._github.workflows.cancel(each.run_id)
+            try:
+                await self._github.workflows.cancel(each.run_id)
+            except (Forbidden, Unprocessable) as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
 
     async def clear(self) -> None:
         """Runs that are over leave nothing here; hidden refs are the playbook's to remove."""

@@ -346,9 +346,9 @@ class RangeSearch:
         meant = self._meant(signal.commit)
         if self._plan.numeric is not None:
             if says is not Says.SKIP:
-                return self._note(words.ONLY_SKIP)
+                return self.note(words.ONLY_SKIP)
             if {self.graph.commits[self.graph.bad], *self.graph.goods} & {*meant}:
-                return self._note(words.NO_END_SKIPPED)
+                return self.note(words.NO_END_SKIPPED)
         for sha in meant:
             self.search.observe(Ruling(sha, says, by=by))
         if not meant:
@@ -356,8 +356,8 @@ class RangeSearch:
             self.notes.append(f"There is no commit {named} in this range.")
         return bool(meant)
 
-    def _note(self, said: str) -> bool:
-        """Tell people once why their word changes nothing."""
+    def note(self, said: str) -> bool:
+        """Tell people something once; False, as a word that comes to no more changes nothing."""
         if said not in self.notes:
             self.notes.append(said)
         return False
@@ -365,9 +365,9 @@ class RangeSearch:
     def _meant(self, named: str | None) -> list[str]:
         if named is None:
             running = set(self.scheduler.running)
-            return list(
-                dict.fromkeys(row.sha for row in self.scheduler.table if row.name in running)
-            )
+            tried = dict.fromkeys(r.sha for r in self.scheduler.table if r.name in running)
+            # What the bad end is without a suspect is tried too, and is no commit of the range.
+            return [sha for sha in tried if sha in self.graph.number or sha in self.graph.goods]
         known = [*self.graph.commits, *self.graph.goods]
         found = [sha for sha in known if sha.startswith(named)]
         return found if len(found) == 1 else []

@@ -25,7 +25,7 @@ from bot.playbooks.bisect.ports import bisects, runs
 from bot.playbooks.run import Run, attempt
 from bot.playbooks.steps import Step
 from bot.records.bisects import TrialCaps, TrialUse
-from bot.trials.outcome import TrialJudgement
+from bot.trials.outcome import CANCELLED, TrialJudgement
 from bot.triggers import Value
 
 
@@ -167,6 +167,11 @@ class TrialScheduler:
     def running(self) -> tuple[str, ...]:
         """The names of the trials under way."""
         return tuple(self._running)
+
+    @property
+    def cancelled(self) -> int:
+        """How many of the trials that ended were cancelled, and not by us."""
+        return sum(row.reason == CANCELLED for row in self.table)
 
     def next_name(self, prefix: str = "") -> str:
         """Give the next trial's name: unique in this Run, since its id is made of it."""

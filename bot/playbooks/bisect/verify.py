@@ -32,7 +32,7 @@ from bot.playbooks.bisect.workflow import BisectWorkflow
 from bot.playbooks.checks.green import CheckTally, Counting, tally
 from bot.playbooks.checks.results import checked
 from bot.playbooks.pull_request.recovery import BranchHead, watch_branch
-from bot.playbooks.run import Run, SignalKind
+from bot.playbooks.run import Run, Signal, SignalKind
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records.documents.reports import FreshRuns, Verification
 from bot.trials.outcome import TrialJudgement
@@ -90,6 +90,10 @@ PATIENCE = 3
 def outcome_of(judgement: TrialJudgement) -> TrialOutcome:
     """What a run says of its commit where it passes or fails."""
     return judgement.outcome
+
+
+class Overruled(Exception):
+    """A person's word tells another story than the suspect that is checked."""
 
 
 class Cancelled(Exception):
@@ -153,6 +157,7 @@ class Verifier:
         look_again: timedelta,
         tell: Callable[[int], Awaitable[None]],
         outcome_of: Callable[[TrialJudgement], TrialOutcome],
+        overrules: Callable[[Signal], bool],
     ) -> None:
         """Prepare.
 
@@ -163,6 +168,7 @@ class Verifier:
             look_again: how long to wait for a delivery before looking anyway.
             tell: tells people where it stands, with the runs that are left.
             outcome_of: what a run says of its commit.
+            overrules: hears a person's word; whether the suspect is to be checked no longer.
         """
         self._run = run
         self._scheduler = scheduler
@@ -170,6 +176,7 @@ class Verifier:
         self._look_again = look_again
         self._tell = tell
         self._outcome_of = outcome_of
+        self._overrules = overrules
         self._passed: dict[str, int] = {}
         self._failed: dict[str, int] = {}
         self._empty: dict[str, int] = {}
@@ -195,6 +202,7 @@ class Verifier:
 
         Raises:
             Cancelled: a person stopped it.
+            Overruled: a person knows better.
         """
         others = [*parents, *([preview] if preview else [])]
         fresh = plan(culprit, others, max(bounds))
@@ -266,6 +274,9 @@ class Verifier:
             if signal is not None and signal.kind is SignalKind.CANCEL:
                 await self._scheduler.stop()
                 raise Cancelled(signal.actor)
+            if signal is not None and self._overrules(signal):
+                await self._scheduler.stop()
+                raise Overruled
             for ended in await self._scheduler.look():
                 sha = under_way.pop(ended.name)
                 outcome = self._outcome_of(ended.judgement)

@@ -42,6 +42,8 @@ _BUTTONS = (
     Button("Retry", "Go on, with a new budget (/retry)", "retry"),
 )
 _SUBJECTS = 10
+_MANY = 4
+"""From so many cancelled runs on it is not chance."""
 
 
 class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
@@ -97,9 +99,16 @@ class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
     def equip(self, found: TrialSettings) -> None:
         """Try commits from now on as the configuration has it by now."""
         config = self.plan.config.model_copy(update={"bisect": found.bisect})
+        base = found.base or self.plan.base
         self.plan = self.plan.model_copy(
-            update={"config": config, "has_sandbox": found.has_sandbox}
+            update={
+                "config": config,
+                "has_sandbox": found.has_sandbox,
+                "facts": found.facts or self.plan.facts,
+                "base": base,
+            }
         )
+        self.case = self.case.model_copy(update={"base": base})
         trial_runner = trial_runner_for(
             self.plan, self.parts, self.trigger, run=self.run.id, incident=self.case.incident
         )
@@ -152,7 +161,9 @@ class BisectWorkflow(ProposalWorkflow[BisectPlan, BisectMessages]):
     def _notes(self, range_search: RangeSearch) -> tuple[str, ...]:
         room = (words.NO_ROOM,) if range_search.waits_for_room else ()
         rest = (words.perhaps_an_outage(self.case),) if range_search.rests else ()
-        return (*range_search.notes, *self.scheduler.notes, *room, *rest)
+        count = self.scheduler.cancelled
+        often = (words.often_cancelled(count),) if count >= _MANY else ()
+        return (*range_search.notes, *self.scheduler.notes, *room, *rest, *often)
 
     async def name_suspects(self, finding: Finding) -> None:
         """Read the first lines of the likeliest suspects' messages."""

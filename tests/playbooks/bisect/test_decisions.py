@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from bot.config import BisectConfig, Config, parse_config
+from bot.culprit.evidence import SearchSettings, TrialOutcome, TrialReport
+from bot.culprit.graph import CommitGraph
+from bot.culprit.search import Search
 from bot.github.models import PullRequest
+from bot.playbooks.bisect.finding import with_budget
 from bot.playbooks.bisect.runners import commands_for
 from bot.playbooks.plan import how_far
 from bot.triggers import OURSELVES, Actor, ActorKind, Autonomy, Source, SourceKind, Trigger
@@ -93,3 +97,11 @@ def test_evals_alone_are_enough_to_try_a_commit() -> None:
     settings = parse_config("bisect: {runner: sandbox, commands: {evals: [e]}}").bisect
     assert commands_for(settings, "unit", evals=()).commands == (("e",),)
     assert not Config().bisect.can_try
+
+
+def test_a_search_goes_on_whatever_signs_the_names_in_it_have() -> None:
+    graph = CommitGraph.build({"b": ("a",), "a": ("g",)}, "b", ("g",))
+    search = Search(graph, SearchSettings(signal="unit\u2028tests", budget=1))
+    [trial] = search.next_trials(1)
+    search.record(trial, TrialReport(TrialOutcome.FAIL, frozenset({"a\x85test\x0b"})))
+    assert with_budget(search, 5).verdict().trials == 1

@@ -263,9 +263,17 @@ async def test_cancel_stops_every_trial_and_leaves_nothing(shop: Shop) -> None:
     past = await history(shop, 30, 12, trial=UNHURRIED_TRIAL)
     await past.says_ci_on_the_end("failure")
     issue, answer = await past.bisected()
-    await shop.eventually(lambda: running(shop))
+
+    async def several() -> bool:
+        return len(await running(shop)) > 1
+
+    await shop.eventually(several)
+    # A person deletes one of the runs: the others are cancelled all the same.
+    del shop.github.runner.runs[(await running(shop))[0].id]
     assert await (await shop.says(issue, "/cancel")).reaction() == "+1"
     assert await answer.reaction() == "confused"
+    assert "by hand" not in (await shop.from_bot(issue))[-1]
+    assert "success" not in {run.conclusion for run in dispatched(shop)[2:]}
 
     async def quiet() -> bool:
         return not await running(shop)
@@ -308,9 +316,12 @@ async def test_the_culprits_pull_request_is_told_once_and_kindly(shop: Shop) -> 
     shop.verdicts = {"smoke": "failure"}
     number = await shop.merged("Carry a bug", {"bug": "x\n"})
     await shop.alice.push("main", {"later.txt": "x\n"}, "Later")
-    await past.bisected()
+    issue, _ = await past.bisected()
     [fix] = await shop.eventually(lambda: fixes(shop))
     assert fix["title"] == f'Revert #{number} "Carry a bug"'
+    late = await shop.says(issue, f"/good {past.commits[-1][:9]}")
+    assert await late.reaction() == "confused"
+    assert f"The search is over: #{fix['number']} is its fix" in (await shop.from_bot(issue))[-1]
 
     async def told() -> list[str]:
         return await shop.from_bot(number)

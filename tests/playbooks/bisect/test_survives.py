@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,9 @@ from tests.playbooks.bisect.bisecting import (
     GOOD_TRIAL,
     LATENCY,
     UNHURRIED_TRIAL,
+    approved,
     bare_shop,
+    committed,
     dispatched,
     fixes,
     hidden_refs,
@@ -123,6 +126,81 @@ async def test_a_workflow_without_the_inputs_is_said_and_can_be_mended(shop: Sho
     assert await (await shop.says(issue, "/retry")).reaction() == "+1"
     [fix] = await shop.eventually(lambda: fixes(shop))
     assert fix["title"] == f'Revert {past.commits[5][:7]} "Change 5"'
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("what", ["the workflow", "the branch"])
+async def test_what_was_renamed_meanwhile_is_tried_by_its_new_name_after_a_retry(
+    shop: Shop, what: str
+) -> None:
+    past = await history(shop, 8, 5, trial=UNHURRIED_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+    await shop.eventually(lambda: running(shop))
+    shop.verdicts = {"smoke": "failure"}
+    if what == "the branch":
+        await shop.alice.post("branches/main/rename", new_name="trunk")
+    else:
+        config, old = CONFIG.replace("playbooks-trial", "try"), "playbooks-trial.yml"
+        whole = await shop.alice.file(f".github/workflows/{old}")
+        await approved(shop, config)
+        files = {
+            f".github/workflows/{old}": None,
+            ".github/workflows/try.yml": whole,
+            ".github/playbooks.yml": config,
+        }
+        await shop.alice.push("main", files, "Rename")
+    said = await shop.standing(issue, "Comment `/retry`")
+    assert "/repos/" not in said
+    assert await (await shop.says(issue, "/retry")).reaction() == "+1"
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert fix["title"] == f'Revert {past.commits[5][:7]} "Change 5"'
+    assert fix["base"]["ref"] == ("trunk" if what == "the branch" else "main")
+
+
+@pytest.mark.thorough
+async def test_a_workflow_that_cancels_its_own_runs_is_told_apart(shop: Shop) -> None:
+    past = await history(shop, 8, 5, trial="sleep 600")
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+
+    async def given_up() -> bool:
+        for run in await running(shop):
+            shop.github.runner.cancel(run)
+        return any("Comment `/retry`" in said for said in await shop.from_bot(issue))
+
+    await shop.eventually(given_up)
+    assert "`concurrency`" in await shop.standing(issue, "trials were cancelled, and not by me")
+
+
+@pytest.mark.thorough
+async def test_a_word_said_while_the_suspect_is_checked_counts(shop: Shop) -> None:
+    past = await history(shop, 8, 5, trial=UNHURRIED_TRIAL)
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+
+    async def checked() -> bool:
+        return bool(hidden_refs(shop)) and bool(await running(shop))
+
+    await shop.eventually(checked)
+    assert await (await shop.says(issue, f"/good {past.commits[5]}")).reaction() == "+1"
+    [fix] = await shop.eventually(lambda: fixes(shop))
+    assert hidden_refs(shop) == []
+    # Every run contradicts her: her word is weighed, and they outweigh it.
+    assert fix["title"] == f'Revert {past.commits[5][:7]} "Change 5"'
+    log = json.loads(await committed(shop, fix, "bisect"))["log"]
+    assert [line for line in log if '"by":"alice"' in line]
+
+
+@pytest.mark.thorough
+async def test_a_culprit_whose_revert_may_not_be_made_is_named(shop: Shop) -> None:
+    workflow: dict[str, str | None] = {".github/workflows/other.yml": "on: push\njobs: {}\n"}
+    past = await history(shop, 8, 5, more={5: workflow})
+    await past.says_ci_on_the_end("failure")
+    issue, _ = await past.bisected()
+    said = await shop.standing(issue, "lacks workflows=write")
+    assert f"{past.commits[5][:12]} (Change 5) broke smoke, 9" in said
+    assert hidden_refs(shop) == []
 
 
 @pytest.mark.thorough
