@@ -413,7 +413,7 @@ async def _relabel(client: RepositoryClient, found: Sequence[Incident], label: s
         if incident.issue is not None:
             present = (await client.issues.get(incident.issue)).labels
             for old in present:
-                if old.startswith("severity:") and old != label:
+                if old.lower().startswith("severity:") and old.lower() != label:
                     await client.labels.remove(incident.issue, old)
             await client.labels.add(incident.issue, [label])
     return True
