@@ -143,6 +143,8 @@ async def play(
         case "joined" if ending.incident and run.patched(Patch.A_WORD_JOINS):
             await joining.join(answer, ending.incident, facts)
         case "joined":
+            if run.patched(Patch.JOINED_RUNS_END):
+                await _give_up(run, ending.reason, RunState.CANCELLED)
             # What nobody asked for needs no answer: the incident it joined says what is done.
             if trigger.actor.kind is ActorKind.PERSON:
                 await answer.say(replies.refusal(trigger.actor, ending.reason, ending.remedy))
@@ -204,7 +206,7 @@ async def fail(answer: TriggerAnswer, failed: StepFailed) -> None:
         log.error("nobody could be told", run=run.id, step=failed.step.id, why=str(deaf))
 
 
-async def _give_up(run: Run, reason: str) -> None:
+async def _give_up(run: Run, reason: str, state: RunState = RunState.FAILED) -> None:
     now = await run.now()
 
     async def change(conn: AsyncConnection) -> bool:
@@ -213,7 +215,7 @@ async def _give_up(run: Run, reason: str) -> None:
             # It ended before anything was done: nothing of what is limited was used.
             await budgets.give_back(conn, known.repository_id, known.trigger_key)
         if known is not None and known.is_live:
-            await runs.move(conn, run.id, RunState.FAILED, at=now, reason=reason)
+            await runs.move(conn, run.id, state, at=now, reason=reason)
         return True
 
     await run.write(Step.END_RUN, bool, change)

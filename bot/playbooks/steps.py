@@ -546,6 +546,7 @@ class Patch(StrEnum):
     PLANNED_AGAIN = "planned-again"
     WORDS_WHILE_CHECKING = "words-while-checking"
     SETTINGS_READ_AGAIN = "settings-read-again"
+    JOINED_RUNS_END = "joined-runs-end"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.playbooks.run import Signal, SignalKind
-from bot.records import incidents
+from bot.records import incidents, runs
 from bot.traffic import evidence_log as ledgers
 from bot.triggers import Actor, ActorKind
 from tests.playbooks.providing import CAPABILITY, Providers
@@ -80,6 +80,12 @@ async def test_stages_come_one_after_the_other(providers: Providers) -> None:
     status, _ = await asked(providers, "/providers/ramp/25")
     assert status == 202
     await providers.serve_until(25)
+
+    async def only_the_ramp_goes_on() -> bool:
+        async with providers.shop.bot.read_only.connect() as conn:
+            return len(await runs.list_live(conn, providers.shop.repository.id)) == 1
+
+    await providers.shop.eventually(only_the_ramp_goes_on)
 
 
 @pytest.mark.thorough
