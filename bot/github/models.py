@@ -646,7 +646,18 @@ class JobStep(GitHubModel):
 
 
 class WorkflowJob(GitHubModel):
-    """One job of a run; its id is also that of its check-run."""
+    """One job of a run; its id is also that of its check-run.
+
+    Attributes:
+        id: GitHub's.
+        name: as the workflow calls it.
+        status: `completed` once it is over.
+        conclusion: how it ended.
+        html_url: its page.
+        started_at: when it began.
+        completed_at: when it ended.
+        steps: what it did, none where it had no runner; None where GitHub does not say.
+    """
 
     id: int
     name: str
@@ -655,7 +666,7 @@ class WorkflowJob(GitHubModel):
     html_url: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    steps: tuple[JobStep, ...] = ()
+    steps: tuple[JobStep, ...] | None = None
 
 
 class JobAnnotation(GitHubModel):

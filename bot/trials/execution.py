@@ -64,6 +64,8 @@ class StreamEnds:
 _GLANCE_SECONDS = 0.02
 _LOOK_SECONDS = 0.1
 _SHARE_OF_TIME = 10.0
+_LONGEST_PAUSE_SECONDS = 1.0
+"""A trial that takes all processors makes a look long, and must not be left alone for that."""
 _SUDDEN_THREADS = 1500
 _GONE_SECONDS = 60.0
 _JOIN = 'echo $$ > "$1" && shift && exec "$@"'
@@ -164,7 +166,8 @@ async def _watch(
         if breach is not None or ended:
             return breach, now - started
         # Looking must stay cheap on a machine with very many processes.
-        next_look = now + max(_LOOK_SECONDS, (clock() - now) * _SHARE_OF_TIME)
+        pause = max(_LOOK_SECONDS, (clock() - now) * _SHARE_OF_TIME)
+        next_look = now + min(pause, _LONGEST_PAUSE_SECONDS)
 
 
 class _Running:

@@ -232,10 +232,12 @@ def ignored_of(annotations: Sequence[JobAnnotation]) -> tuple[str, ...]:
 def _judge(
     run: WorkflowRun, jobs: Sequence[WorkflowJob], check: str | None, build: set[str]
 ) -> tuple[TrialOutcome, str]:
-    steps = [(step.name, step.conclusion) for job in jobs for step in job.steps]
+    steps = [(step.name, step.conclusion) for job in jobs for step in job.steps or ()]
     parts = [(job.name, job.conclusion) for job in jobs] + steps
     broken = [name for name, conclusion in parts if conclusion == "failure"]
-    is_told = any(conclusion == "failure" for _, conclusion in steps)
+    is_told = any(job.steps is None for job in jobs) or any(
+        conclusion == "failure" for _, conclusion in steps
+    )
     # A job fails for all of its steps: one that is called like the check says more.
     named = _conclusions(check, steps) or _conclusions(check, parts)
     ran = [conclusion for conclusion in named if conclusion != "skipped"]
