@@ -738,16 +738,19 @@ def config_check(file: Path) -> None:
 
     Exit codes: 0 it is valid, 1 it is not, or cannot be read.
     """
-    from bot.config import InvalidConfig, read_config_text
+    from bot.config import CONFIG_PATH, InvalidConfig, read_config_text
+
+    def of_file(said: str) -> str:
+        return said.replace(CONFIG_PATH, str(file))
 
     try:
         found = read_config_text(file.read_bytes())
     except OSError as error:
         _fail(f"{file} cannot be read: {error.strerror}.")
     except InvalidConfig as invalid:
-        _fail(str(invalid))
+        _fail(of_file(str(invalid)))
     for doubt in found.doubts:
-        click.echo(f"Warning: {doubt}")
+        click.echo(f"Warning: {of_file(doubt)}")
     click.echo(f"{file} is valid.")
 
 

@@ -276,7 +276,7 @@ def test_a_configuration_is_checked_with_the_line_and_what_is_allowed(tmp_path: 
     file.write_text("checks: {smoke: [unit]}\nbisect: {trials: many}\n")
     done = playbooks("config", "check", file)
     assert done.returncode == 1
-    assert "line 2" in done.stderr
+    assert f"{file} line 2" in done.stderr
     assert "bisect.trials" in done.stderr
     done = playbooks("config", "check", tmp_path / "none.yml")
     assert done.returncode == 1
