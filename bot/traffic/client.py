@@ -434,7 +434,8 @@ class _Reporter:
 
     def put(self, observation: dict[str, Any]) -> None:
         try:
-            if self._closing.is_set():
+            # While the last words are sent there is room for what was under way.
+            if self._closing.is_set() and not (self._thread and self._thread.is_alive()):
                 raise queue.Full
             if self._thread is None:
                 self.start()

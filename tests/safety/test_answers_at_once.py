@@ -38,6 +38,8 @@ async def test_a_budget_is_drawn_on_as_it_was_known_while_github_lets_us_wait(sh
 
 async def test_however_many_ask_github_is_asked_once(shop: Shop) -> None:
     await with_budgets(shop)
+    # Read once as it was approved: what was read last before that knows no budgets.
+    assert (await asked(shop, "/budgets/llm/spend", amount=0.01))[0] == 200
     before = shop.bot.github.requests.by_route("config")
     with shop.holding_back(THE_FILE, method="GET"):
         shop.bot.config.forget(shop.repository.id)
