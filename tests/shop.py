@@ -292,12 +292,15 @@ class Shop:
     async def final_word(self, number: int) -> str:
         """Wait for the incident about `number` to end; its last comment."""
 
-        async def ended() -> bool:
+        async def said() -> str | None:
+            # The newest Run may be another one, such as the judge of a red check.
             state = await self.last_run()
-            return state is not None and not state.is_live
+            if state is None or state.is_live:
+                return None
+            return next(reversed(await self.mentions(number)), None)
 
-        await self.eventually(ended)
-        return (await self.mentions(number))[-1]
+        last: str = await self.eventually(said)
+        return last
 
     async def last_run(self) -> StoredRun | None:
         """The newest Run in this repository."""
