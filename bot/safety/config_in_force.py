@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -174,8 +175,9 @@ class ConfigInForce:
         self._last_good = last_good
         self._clock = clock
         self._known: LRUCache[int, tuple[datetime, InForce]] = LRUCache(1000)
-        self._last: LRUCache[int, Config] = LRUCache(1000)
+        self._last: LRUCache[int, tuple[int, Config]] = LRUCache(1000)
         self._changes: Counter[int] = Counter()
+        self._turns = itertools.count()
         self._reading: dict[tuple[int, int], asyncio.Task[InForce]] = {}
         self._good: LRUCache[int, tuple[str, Config]] = LRUCache(1000)
 
@@ -199,13 +201,15 @@ class ConfigInForce:
         at, known = self._known.get(repository.id, (now, None))
         if known is not None and now - at < KNOWN_FOR:
             return known
-        changes = self._changes[repository.id]
+        changes, turn = self._changes[repository.id], next(self._turns)
         client = self._github.repository(repository, playbook="config", recovery=True)
         version = await version_at(client)
         config = await self._good_one(repository, version)
         found = await self._approved(repository.id, config, now)
         found = found.model_copy(update={"fault": version.fault or None})
-        self._last[repository.id] = found.config
+        # A reading may end after one that began later.
+        if turn >= self._last.get(repository.id, (0, found.config))[0]:
+            self._last[repository.id] = turn, found.config
         # What changed while it was being read must not be kept as it was before.
         if self._changes[repository.id] == changes:
             self._known[repository.id] = (now, found)
@@ -236,7 +240,8 @@ class ConfigInForce:
 
     def read_last(self, repository_id: int) -> Config | None:
         """Give what was read last, however long ago; None: nothing yet."""
-        return self._last.get(repository_id)
+        _, config = self._last.get(repository_id, (0, None))
+        return config
 
     async def _good_one(self, repository: Repository, version: ConfigVersion) -> Config:
         """This version, or the last good one before it; looked for once for each bad one."""

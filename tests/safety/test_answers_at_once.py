@@ -57,6 +57,26 @@ async def test_before_the_budgets_are_known_it_is_to_be_tried_again(shop: Shop) 
         status, told, headers = await asked(shop, "/budgets/llm/spend", amount=1)
     assert (status, headers["Retry-After"]) == (503, "5")
     assert "GitHub does not tell what the budgets are" in told["detail"]
+    # What was read last knows no budget: one may have been approved since.
+    assert (await asked(shop, "/budgets/llm/spend", amount=1))[0] == 404
+    with shop.holding_back(THE_FILE, method="GET"):
+        shop.bot.config.forget(shop.repository.id)
+        assert (await asked(shop, "/budgets/llm/spend", amount=1))[0] == 503
+
+
+async def test_a_reading_that_is_overtaken_does_not_count_as_the_last(shop: Shop) -> None:
+    config = shop.bot.config
+    await with_budgets(shop)
+    repository = shop.bot.gate_reporter._repositories[shop.repository.id]
+    with shop.holding_back(THE_FILE, method="GET", times=1) as reads:
+        config.forget(repository.id)
+        early = asyncio.create_task(config.of(repository))
+        await shop.eventually(reads)
+        await shop.merged("Cap", {".github/playbooks.yml": "caps: {reverts_a_day: 3}\n"})
+        later = await config.of(repository)
+        assert not early.done()
+    assert (await early).config != later.config
+    assert config.read_last(repository.id) == later.config
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from bot.intake.http.auth import Callers, may_blame
 from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, HttpProblem, put_off
-from bot.limits import BudgetLimit
 from bot.records.budgets import BudgetState, window_end
 from bot.records.database import ahead
 from bot.records.lifecycle import IllegalMove
@@ -155,8 +154,9 @@ class SafetyApi:
         if body.attributed_to and (why := may_blame(token)):
             raise _wrong("pull_request" if body.pull_request else "commit", why)
         repository = await self._callers.repository(token, body.repository)
-        config = await self._config_of(repository)
-        name, limit = _limit(request, config)
+        name = request.match_info["name"]
+        config = await self._config_with(repository, name)
+        limit = config.budgets[name]
         if body.unit is not None and body.unit.lower() != limit.unit:
             raise _wrong("unit", f"this budget counts {limit.unit}; leave it out, or say so")
         try:
@@ -192,21 +192,18 @@ class SafetyApi:
             )
         )
 
-    async def _config_of(self, repository: Repository) -> Config:
+    async def _config_with(self, repository: Repository, name: str) -> Config:
         found = await self._config.soon(repository)
         config = self._config.read_last(repository.id) if found is None else found.config
-        if config is None:
+        if config is not None and name in config.budgets:
+            return config
+        if found is None:
+            # What was read last may be of before the budget was approved.
             raise put_off("GitHub does not tell what the budgets are")
-        return config
-
-
-def _limit(request: web.Request, config: Config) -> tuple[str, BudgetLimit]:
-    known, name = config.budgets, request.match_info["name"]
-    if name in known:
-        return name, known[name]
-    allowed = ", ".join(sorted(known)) or "none is configured (`budgets` in playbooks.yml)"
-    shown = name if _NAME.fullmatch(name) else "that"
-    raise HttpProblem(HTTPStatus.NOT_FOUND, f"There is no budget {shown}. Allowed: {allowed}.")
+        known = sorted(found.config.budgets)
+        allowed = ", ".join(known) or "none is configured (`budgets` in playbooks.yml)"
+        shown = name if _NAME.fullmatch(name) else "that"
+        raise HttpProblem(HTTPStatus.NOT_FOUND, f"There is no budget {shown}. Allowed: {allowed}.")
 
 
 def _wrong(field: str, allowed: str) -> HttpProblem:
