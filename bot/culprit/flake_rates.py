@@ -86,10 +86,15 @@ class FurtherChanges:
     bad: float = 0.2
     rising: float = 0.8
     onset: float = 10.0
-    broken_before: float = 0.06
+    broken_before: float = 0.15
     at_limit: bool = True
     good_becomes: tuple[float, float] = (4.0, 1.3)
     bad_becomes: tuple[float, float] = (10.0, 1.0)
+
+    @classmethod
+    def with_rarer_breaks(cls) -> FurtherChanges:
+        """What searches believed before earlier breaks were taken to be likelier."""
+        return cls(broken_before=0.06)
 
     @classmethod
     def at_first(cls) -> FurtherChanges:

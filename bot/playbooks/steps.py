@@ -547,6 +547,7 @@ class Patch(StrEnum):
     WORDS_WHILE_CHECKING = "words-while-checking"
     SETTINGS_READ_AGAIN = "settings-read-again"
     JOINED_RUNS_END = "joined-runs-end"
+    EARLIER_BREAKS_LIKELIER = "earlier-breaks-likelier"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from bot.culprit.evidence import (
     TrialOutcome,
     TrialReport,
 )
-from bot.culprit.flake_rates import RatePriors
+from bot.culprit.flake_rates import FurtherChanges, RatePriors
 from bot.culprit.graph import CommitGraph
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus
@@ -179,6 +179,7 @@ class RangeSearch:
         # that there is without a runner.
         rivals = self.scheduler.is_open and self._run.patched(Patch.RIVALS_WEIGHED)
         rates = RatePriors() if rivals else RatePriors.without_rivals()
+        likelier = self._run.patched(Patch.EARLIER_BREAKS_LIKELIER)
         search = Search(
             graph,
             SearchSettings(
@@ -188,6 +189,7 @@ class RangeSearch:
                 report=min(0.95, settings.confidence),
                 budget=self.trials_left,
                 rates=rates.after(self._prior.history),
+                changes=FurtherChanges() if likelier else FurtherChanges.with_rarer_breaks(),
                 pauses=rivals,
                 rivals=rivals,
             ),
