@@ -83,6 +83,9 @@ def _is_question(request: Request) -> bool:
 
 def tone_of(trigger: Trigger, facts: AdmissionFacts) -> Tone:
     """How much is said, as far as role and configuration decide that. Pure."""
+    if trigger.actor.kind is ActorKind.BOT:
+        # Some bots answer each comment by closing or opening the issue.
+        return Tone.ONCE
     if trigger.actor.kind is not ActorKind.PERSON or trigger.source.kind is SourceKind.COCKPIT:
         return Tone.FULL
     is_comment = trigger.source.kind in COMMENTS

@@ -1,4 +1,4 @@
-"""A person closes an incident's issue, or opens it again: then so is the incident.
+"""Somebody closes an incident's issue, or opens it again: then so is the incident.
 
 As long as a Run is at work on it, the Run decides; its own last step closes the issue.
 """
@@ -32,7 +32,7 @@ from bot.records.branch_record import RecordStore
 from bot.records.documents.adr import amended_adr, amended_report, outcome_of
 from bot.records.incidents import Incident
 from bot.records.lifecycle import AlreadyOpen, IllegalMove, IncidentStatus
-from bot.triggers import CloseRequest, ReopenRequest, Trigger, Value
+from bot.triggers import ActorKind, CloseRequest, ReopenRequest, Trigger, Value
 
 _TO_RESOLVED = {
     IncidentStatus.TRIAGE: (IncidentStatus.ACTIVE, IncidentStatus.MITIGATED),
@@ -66,7 +66,7 @@ class _Moved(Value):
 
 
 class IssueClosings:
-    """Resolves incidents whose issue a person closes, and takes them up again."""
+    """Resolves incidents whose issue somebody else closes, and takes them up again."""
 
     def __init__(
         self, records: AsyncEngine, signing_key: Ed25519PrivateKey, store: RecordStore
@@ -125,7 +125,7 @@ class IssueClosings:
 
         what = f"write to {markdown.code(RECORDS_BRANCH)}"
         await attempt(run, Step.WRITE_RECORD_FILES, bool, put, what=what, otherwise=False)
-        if not closes:
+        if not closes and trigger.actor.kind is ActorKind.PERSON:
             await answer.say(replies.open_again(incident.kind))
         return None
 

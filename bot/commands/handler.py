@@ -29,7 +29,7 @@ from bot.playbooks.steps import Patch, Step
 from bot.records import budgets, runs
 from bot.records.audit import chain
 from bot.records.lifecycle import RunState
-from bot.safety.admission import AdmissionFacts, Refused, admit, initiative_of, weigh
+from bot.safety.admission import AdmissionFacts, Refused, admit, weigh
 from bot.safety.admission_facts import AdmissionReader
 from bot.safety.budgets import draw
 from bot.slash_commands import COMMANDS, PLAYBOOKS, help_text
@@ -72,10 +72,6 @@ class AdmissionDesk:
 
     async def facts(self, run: Run, trigger: Trigger) -> AdmissionFacts:
         """Read what the sender may do, and what holds."""
-        if trigger.actor.kind is ActorKind.BOT:
-            return AdmissionFacts(
-                command=trigger.request.command, initiative=initiative_of(trigger)
-            )
 
         async def read(_: bool) -> AdmissionFacts:
             await self._executions.settle(trigger.repository.id)

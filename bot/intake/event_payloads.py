@@ -181,7 +181,9 @@ class Labeled:
 
 @dataclass(frozen=True)
 class IncidentClosed:
-    """A person closed the issue of an incident, or opened it again; `why` is GitHub's reason.
+    """Somebody else closed the issue of an incident, or opened it again; `why` is GitHub's reason.
+
+    Another App is heard as well, such as a merge queue's: GitHub shows what it did.
 
     One that is deleted, or moved to another repository, is closed here: `why` says it.
     """

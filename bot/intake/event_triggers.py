@@ -190,10 +190,11 @@ def _objection(command: Command, comment: CommentPosted) -> Mistake | None:
 def _trigger(
     source: Source, repository: Repository, login: str, received_at: datetime, request: Request
 ) -> Trigger:
+    kind = ActorKind.BOT if login.endswith("[bot]") else ActorKind.PERSON
     return Trigger(
         source=source,
         repository=repository,
-        actor=Actor(kind=ActorKind.PERSON, login=login),
+        actor=Actor(kind=kind, login=login),
         received_at=received_at,
         request=request,
     )

@@ -82,6 +82,11 @@ class Delivery:
             return None
         return login
 
+    def anybody_else(self) -> str | None:
+        """Return the login of the sender, a person or another App; None for ourselves."""
+        login = event_payloads.login(self.payload, "sender", "login")
+        return None if login == self.us.login else login
+
 
 Reader = Callable[[Delivery, Repository], tuple[Meaning, ...]]
 """Says what one kind of event means, as far as it reads it. Pure."""
@@ -277,10 +282,10 @@ def _issue_closed(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
     if action not in _CLOSINGS:
         return ()
     issue = event_payloads.mapping(delivery.payload, "issue")
-    subject, login = event_payloads.number(issue, "number"), delivery.person()
+    subject, login = event_payloads.number(issue, "number"), delivery.anybody_else()
     is_ours = event_payloads.may_be_of_incident(issue, delivery.us.login)
     if not is_ours or subject is None or login is None:
-        return (NothingAsked("no incident closed by a person"),)
+        return (NothingAsked("no incident closed by somebody else"),)
     return (
         IncidentClosed(
             repository=repository,

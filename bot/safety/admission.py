@@ -55,7 +55,7 @@ class Initiative(StrEnum):
     AUTOMATIC = "automatic"
     """A signal: nobody asked."""
     BOT = "bot"
-    """Another bot that writes comments: never listened to."""
+    """Another App: only that it closed or opened an incident's issue is heard."""
 
 
 class HoldingPause(Value):
@@ -172,6 +172,9 @@ def admit(facts: AdmissionFacts) -> Decision:
 
 def _who_may_ask(facts: AdmissionFacts) -> Refused | None:
     if facts.initiative is Initiative.BOT:
+        if facts.command in _DEEDS:
+            # GitHub let it: the owner gave that App the right, and shows what it did.
+            return None
         return Refused(
             reason="Commands from bots are not carried out.",
             remedy="Ask a person with write access, or use the HTTP API with its own token.",
@@ -192,6 +195,13 @@ def _whose_work_is_held(facts: AdmissionFacts) -> Refused | None:
     """Whoever writes self-work does not bring the end of its pause nearer."""
     if facts.easing is None or facts.easing.may:
         return None
+    if facts.initiative is Initiative.BOT:
+        return Refused(
+            reason="Self-work is paused, and no bot may resolve an incident meanwhile: whoever is "
+            "held may be behind it. The incident stays as it is.",
+            remedy="Somebody with write access who wrote no self-work lately opens the issue "
+            "again and closes it.",
+        )
     held, deed = facts.easing.held, _EASES.get(facts.command, "do this")
     yours = "`self_work.authors` names you"
     if held is not None and held.number is not None:

@@ -34,6 +34,7 @@ from bot.safety.self_workers import Lifting, judge_lifting, marked_in, read_held
 from bot.slash_commands import ADVANCING, PLAYBOOKS
 from bot.triggers import (
     SELF_WORK,
+    ActorKind,
     Autonomy,
     BisectRequest,
     CancelRequest,
@@ -221,18 +222,21 @@ class AdmissionReader:
     async def _easing(
         self, client: RepositoryClient, trigger: Trigger, config: Config, role: Role
     ) -> Lifting | None:
-        """Judge whether a person may ease a pause; None where there is none, or nothing eases it.
+        """Judge whether somebody may ease a pause; None where there is none, or nothing eases it.
+
+        No bot may: a program can speak for whoever is held.
 
         Raises:
             GitHubError: GitHub could not be read.
         """
-        here = trigger.repository.id
-        if not _eases(trigger.request) or not role.at_least(Role.WRITE):
+        here, is_bot = trigger.repository.id, trigger.actor.kind is ActorKind.BOT
+        if not _eases(trigger.request) or not (is_bot or role.at_least(Role.WRITE)):
             return None
         async with reading(self._records).connect() as conn:
             if await pauses.in_force(conn, here, SELF_WORK) is None:
                 return None
-
+        if is_bot:
+            return Lifting(has_right=False)
         held = await read_held(client, config, marked_in(self._records, here), trigger.received_at)
         founders = await founders_of(client, config, self._founders)
         return await judge_lifting(

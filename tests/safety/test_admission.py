@@ -24,6 +24,7 @@ from bot.safety.admission import (
     admit,
     initiative_of,
 )
+from bot.safety.self_workers import Lifting
 from bot.slash_commands import PLAYBOOKS
 from bot.triggers import (
     REQUESTS,
@@ -112,6 +113,17 @@ def test_every_combination_has_its_decision_and_its_reason() -> None:
         if got != verdict or reason not in why:
             wrong.append((facts, got, why))
     assert wrong == []
+
+
+@pytest.mark.parametrize("command", ["close", "reopen"])
+def test_a_bot_moves_an_incident_by_its_issue_and_not_while_self_work_is_paused(
+    command: str,
+) -> None:
+    facts = AdmissionFacts(command=command, initiative=Initiative.BOT)
+    assert isinstance(admit(facts), Admitted)
+    held = admit(facts.model_copy(update={"easing": Lifting(has_right=False)}))
+    assert isinstance(held, Refused)
+    assert "no bot may resolve an incident meanwhile" in held.reason
 
 
 _FACTS = st.builds(

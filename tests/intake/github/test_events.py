@@ -20,6 +20,7 @@ from bot.intake.event_payloads import (
 )
 from bot.intake.events import EVENTS, Delivery, meanings
 from bot.triggers import (
+    ActorKind,
     CancelRequest,
     CloseRequest,
     CommitTarget,
@@ -124,6 +125,10 @@ def test_an_incident_is_resolved_or_taken_up_by_its_issue() -> None:
     for gone in ("deleted", "transferred"):
         (trigger,) = triggers("issues", closed(gone))
         assert trigger.request == CloseRequest(why=gone)
+    assert trigger.actor.kind is ActorKind.PERSON
+    by_app = closed() | {"sender": {"login": "merge-queue[bot]", "type": "Bot"}}
+    (trigger,) = triggers("issues", by_app)
+    assert (trigger.actor.kind, trigger.actor.login) == (ActorKind.BOT, "merge-queue[bot]")
 
 
 @pytest.mark.parametrize("labels", [None, [{"name": "Incident"}], [{"name": "outage"}]])

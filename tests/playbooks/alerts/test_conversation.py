@@ -10,6 +10,8 @@ import pytest
 
 from bot.records import notifications
 from bot.records.lifecycle import RunState
+from demo.person import Person
+from fakegithub.access.credentials import issue_token
 from tests.playbooks.alerts.alerting import Sender, alert, event, grafana, payload
 from tests.playbooks.autorevert.judging import flags_committed, self_work_pause
 from tests.shop import BAD, Clock, Shop
@@ -57,6 +59,47 @@ async def test_a_group_of_alerts_is_one_incident_until_every_condition_has_clear
     async with shop.bot.read_only.connect() as conn:
         said = {each.audience: each for each in await notifications.of_incident(conn, incident.id)}
     assert said["founder"].reason in (None, "NOTIFY_URLS names no address for the founder")
+
+
+@pytest.mark.thorough
+async def test_an_incident_follows_its_issue_where_another_app_closes_or_opens_it(
+    shop: Shop, sender: Sender
+) -> None:
+    robot = await _robot(shop)
+    await sender.alertmanager("g", alert("A", "resolved"))
+    issue = (await sender.incident("resolved")).issue or 0
+    await shop.alone()
+    await robot.patch(f"issues/{issue}", state="open")
+    await sender.incident("active")
+    await robot.patch(f"issues/{issue}", state="closed")
+    await sender.incident("resolved")
+    assert await shop.from_bot(issue) == []
+    await _but_no_bot_brings_the_end_of_a_pause_nearer(shop, sender, robot, issue)
+    await robot.close()
+
+
+async def _but_no_bot_brings_the_end_of_a_pause_nearer(
+    shop: Shop, sender: Sender, robot: Person, issue: int
+) -> None:
+    """Whoever is held may have written what speaks through it; that is said once, not each time."""
+    assert await (await shop.says(issue, "/pause self-work because of it")).reaction() == "+1"
+    for _ in range(2):
+        await robot.patch(f"issues/{issue}", state="open")
+        await sender.incident("active")
+        await robot.patch(f"issues/{issue}", state="closed")
+        await shop.looked_again()
+    await shop.told(issue, "no bot may resolve an incident meanwhile", times=1)
+    await shop.alice.patch(f"issues/{issue}", state="open")
+    await shop.alice.patch(f"issues/{issue}", state="closed")
+    await sender.incident("resolved")
+
+
+async def _robot(shop: Shop) -> Person:
+    """Another App that may write to issues."""
+    owner = shop.repository.owner
+    app = shop.github.create_app("robot", owner=owner, permissions={"issues": "write"}, events=[])
+    installed = shop.github.install(app, owner)
+    return Person(shop.github.url, issue_token(shop.github.world, installed, None).token, shop.name)
 
 
 @pytest.mark.thorough
