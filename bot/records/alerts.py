@@ -12,7 +12,7 @@ transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -20,11 +20,11 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.records import incidents
 from bot.records.database import insert_into
-from bot.records.lifecycle import OPEN
+from bot.records.lifecycle import REOPEN_WINDOW, IncidentStatus
 from bot.records.tables.columns import Instant
 from bot.records.tables.intake import alert_conditions, alert_events, alert_groups
-from bot.records.tables.recovery import incidents
 from bot.triggers import Repository, Severity, Value
 
 SignalName = Literal["slo.breach", "eval.drop", "safety.violation", "budget.overrun", "alert"]
@@ -84,6 +84,7 @@ class ConditionReport(Value):
         unseen: whether the sender left conditions out; None: it does not tell.
         opens_on_recovery: whether a recovery alone says that something had begun. False for
             senders that report the end of what they never reported the beginning of.
+        renotifies: whether the sender says of what goes on that it fires, by moments of their own.
         said: everything else.
     """
 
@@ -96,6 +97,7 @@ class ConditionReport(Value):
     firing: bool
     unseen: bool | None = None
     opens_on_recovery: bool = True
+    renotifies: bool = False
     said: Said
 
     @property
@@ -165,7 +167,8 @@ async def take(
     A group that nobody follows begins a new episode when one of its conditions fires, when the last
     one clears while its incident is open still, or when it is heard of for the first time: who only
     hears of the end knows that it had begun, unless the sender reports ends of what it did not
-    report (`ConditionReport.opens_on_recovery`).
+    report (`ConditionReport.opens_on_recovery`). What a person cancelled begins no other one while
+    its senders only say again what they had said.
 
     Returns:
         The groups about which there is news. Whoever begins following one says so by `follow`.
@@ -182,9 +185,8 @@ async def take(
         before = known[id_]
         after, changed = _merged(before, told, at)
         is_first = before.episode == 0 and any(report.opens_on_recovery for report in told)
-        ends = after.is_clear and not before.is_clear
         begins = not before.followed and (
-            is_first or not after.is_clear or (ends and await _is_open(conn, after))
+            is_first or await _begins_again(conn, before, after, told, changed, at)
         )
         if begins:
             after = after.model_copy(update={"episode": before.episode + 1, "followed": True})
@@ -218,14 +220,33 @@ async def let_go(conn: AsyncConnection, group: str) -> None:
     )
 
 
-async def _is_open(conn: AsyncConnection, group: ConditionGroup) -> bool:
-    query = sa.select(incidents.c.id).where(
-        incidents.c.repository_id == group.repository_id,
-        incidents.c.kind == KIND,
-        incidents.c.subject == subject_of(group.id),
-        incidents.c.status.in_(sorted(OPEN)),
-    )
-    return (await conn.execute(query)).first() is not None
+async def _begins_again(
+    conn: AsyncConnection,
+    before: ConditionGroup,
+    after: ConditionGroup,
+    told: Sequence[ConditionReport],
+    changed: Mapping[str, Condition],
+    at: datetime,
+) -> bool:
+    """Whether a group that nobody follows, and that was heard of before, is to be followed."""
+    if before.is_clear and after.is_clear:
+        return False
+    latest = await incidents.latest_about(conn, after.repository_id, KIND, subject_of(after.id))
+    if after.is_clear:
+        return latest is not None and latest.is_open
+    if latest is None or latest.status is not IncidentStatus.DECLINED:
+        return True
+    was = {each.fingerprint: each for each in before.conditions}
+    is_recent = latest.closed_at is not None and at - latest.closed_at <= REOPEN_WINDOW
+    repeated = {each.fingerprint for each in told if each.renotifies and is_recent}
+
+    def is_new(now: Condition) -> bool:
+        known = was.get(now.fingerprint)
+        if known is None or not known.firing or now.fingerprint not in repeated:
+            return now.firing
+        return now.firing and now.said.severity.rank > known.said.severity.rank
+
+    return any(is_new(each) for each in changed.values())
 
 
 def _is_news(before: ConditionGroup, after: ConditionGroup) -> bool:

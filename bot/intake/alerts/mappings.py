@@ -225,6 +225,7 @@ class AlertMapping(_Setting):
             firing=firing,
             # Such senders report the end of much that was no alert, such as every resolved issue.
             opens_on_recovery=False,
+            renotifies=True,
             said=Said(
                 title=title_of(_first(given, self.title) or ""),
                 severity=self._severity(given),

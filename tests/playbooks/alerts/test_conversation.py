@@ -364,6 +364,12 @@ async def test_a_person_closes_what_nobody_reports_as_over(shop: Shop, sender: S
     await sender.incident("declined")
     await shop.alone()
     assert (await shop.alice.issue(incident.issue or 0))["state"] == "closed"
+    # Alertmanager says so again and again.
+    await sender.alertmanager("g", alert("A"))
+    await shop.looked_again()
+    assert [each.id for each in await sender.incidents()] == [incident.id]
+    await sender.alertmanager("g", alert("A"), alert("B"))
+    assert (await sender.incident("active")).id != incident.id
 
 
 async def test_what_cannot_be_read_is_refused_with_its_field_and_changes_nothing(

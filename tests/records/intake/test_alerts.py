@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.intake.alerts.cloudevents import CloudEvent, event_report
-from bot.records import alerts
+from bot.records import alerts, incidents
 from bot.records.alerts import (
     TOO_FAR_AHEAD,
     WELL_AFTER,
@@ -20,8 +20,9 @@ from bot.records.alerts import (
     Said,
     supersedes,
 )
+from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity
-from tests.records.examples import NOON, REPOSITORY
+from tests.records.examples import NOON, REPOSITORY, opening
 
 SAID = Said(title="errors", severity=Severity.HIGH)
 
@@ -35,6 +36,8 @@ def _report(
     unseen: bool | None = None,
     event: str | None = None,
     opens_on_recovery: bool = True,
+    renotifies: bool = False,
+    severity: Severity = Severity.HIGH,
 ) -> ConditionReport:
     return ConditionReport(
         repository=REPOSITORY,
@@ -46,7 +49,8 @@ def _report(
         firing=firing,
         unseen=unseen,
         opens_on_recovery=opens_on_recovery,
-        said=SAID,
+        renotifies=renotifies,
+        said=SAID.model_copy(update={"severity": severity}),
     )
 
 
@@ -142,6 +146,37 @@ async def test_only_what_fires_begins_another_episode(conn: AsyncConnection) -> 
     assert await alerts.take(conn, [_report(), _report(firing=False)], at=NOON) == []
     [again] = await alerts.take(conn, [_report(9)], at=NOON)
     assert (again.begins, again.group.episode) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("word", "hours", "begins"),
+    [
+        (_report(), 1, False),
+        (_report(), 100, False),
+        (_report(7), 1, True),  # Alertmanager: it began once more
+        (_report(7, event="e2"), 1, True),
+        (_report(7, renotifies=True), 1, False),
+        (_report(7, renotifies=True), 25, True),
+        (_report(7, renotifies=True, severity=Severity.CRITICAL), 1, True),
+        (_report(fingerprint="b"), 1, True),
+        (_report(fingerprint="b", firing=False), 1, False),
+        (_report(unseen=True), 1, False),
+        (_report(7, firing=False), 1, False),
+    ],
+)
+async def test_what_a_person_cancelled_begins_anew_only_by_more_than_its_own_repeat(
+    conn: AsyncConnection, word: ConditionReport, hours: int, begins: bool
+) -> None:
+    [first] = await alerts.take(conn, [_report()], at=NOON)
+    about = {"kind": alerts.KIND, "subject": alerts.subject_of(first.group.id)}
+    opened, _ = await incidents.open_or_join(conn, opening().model_copy(update=about))
+    await alerts.let_go(conn, first.group.id)
+    await incidents.move(conn, opened.id, IncidentStatus.DECLINED, at=NOON)
+    moved = await alerts.take(conn, [word], at=NOON + timedelta(hours=hours))
+    assert [each.begins for each in moved] == [True] * begins
+    if not begins:
+        over = await alerts.take(conn, [_report(9, firing=False)], at=NOON + timedelta(hours=hours))
+        assert over == []
 
 
 async def test_an_event_that_was_heard_before_is_dropped(conn: AsyncConnection) -> None:
