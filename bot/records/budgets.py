@@ -325,6 +325,17 @@ async def is_entered(conn: AsyncConnection, repository_id: int, name: str, key: 
     return await _entry(conn, repository_id, name, key) is not None
 
 
+async def is_entered_elsewhere(
+    conn: AsyncConnection, repository_id: int, name: str, key: str
+) -> bool:
+    """Tell whether this key was counted against another budget, or another repository's."""
+    query = sa.select(budget_entries.c.key).where(
+        budget_entries.c.key == key,
+        sa.or_(budget_entries.c.repository_id != repository_id, budget_entries.c.name != name),
+    )
+    return (await conn.execute(query.limit(1))).first() is not None
+
+
 async def _entry(
     conn: AsyncConnection, repository_id: int, name: str, key: str
 ) -> sa.Row[Any] | None:

@@ -33,6 +33,7 @@ from bot.records.budgets import (
     window_start,
 )
 from bot.records.database import reading
+from bot.records.lifecycle import IllegalMove
 from bot.records.pauses import PauseKind, Pausing
 from bot.safety.admission import AdmissionFacts, Initiative
 from bot.safety.severity import BudgetUse, severity_of
@@ -151,7 +152,12 @@ async def book(
         by: who reports it.
         at: now.
         attributed_to: the merged change that spent it, if somebody knows.
+
+    Raises:
+        IllegalMove: the key was booked before, as another report.
     """
+    if await budgets.is_entered_elsewhere(conn, repository.id, budget.name, key):
+        raise IllegalMove(f"{key} was booked before in another budget")
     change = await budgets.spend(
         conn, repository.id, budget, key, amount, at, attributed_to=attributed_to
     )

@@ -74,6 +74,10 @@ async def test_money_is_exact_and_a_repeated_report_counts_once(shop: Shop, cloc
     assert (told["spent"], told["state"]) == ("0.30", "ok")
     status, told = await spend(shop, clock, "llm", key="job-2", amount=0.2)
     assert status == 422
+    # One key is one report, in one budget.
+    status, told = await spend(shop, clock, "tokens", key="job-2", amount=1)
+    assert (status, told["errors"][0]["field"]) == (422, "Idempotency-Key")
+    assert (await spend(shop, clock, "tokens", amount=0))[1]["spent"] == "0"
     status, told = await spend(shop, clock, "tokenz", amount=1)
     assert (status, "Allowed: llm, tokens" in told["detail"]) == (404, True)
 

@@ -460,5 +460,6 @@ CREATE TABLE github_answers (
 	at TEXT NOT NULL, 
 	CONSTRAINT pk_github_answers PRIMARY KEY (about)
 );
+CREATE INDEX ix_budget_entries_key ON budget_entries ("key");
 INSERT INTO "alembic_version" VALUES('0009');
-INSERT INTO "schema_version" VALUES('0019');
+INSERT INTO "schema_version" VALUES('0020');

@@ -153,6 +153,7 @@ budget_entries = sa.Table(
     sa.Column("attributed_to", Words),
     sa.Column("at", Moment, nullable=False),
 )
+sa.Index("ix_budget_entries_key", budget_entries.c.key)
 
 approvals = sa.Table(
     "approvals",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from bot.records.budgets import LARGEST, Budget, BudgetState, window_end, window
 from bot.records.database import open_database
 from bot.records.lifecycle import IllegalMove, UnknownRecord
 from bot.safety.admission import AdmissionFacts, Initiative
-from bot.safety.budgets import HOTFIXES, REVERTS, draw
+from bot.safety.budgets import HOTFIXES, REVERTS, book, draw
 from tests.plugins.postgres import fresh_database
 from tests.records.examples import NOON, trigger
 
@@ -95,6 +96,20 @@ async def test_spending_is_booked_once_and_never_rewritten(conn: AsyncConnection
     assert (again.booked, again.balance.spent) == (False, 2)
     with pytest.raises(IllegalMove):
         await budgets.spend(conn, 1, TRIALS, "a", 3, NOON, attributed_to="pull_request:7")
+
+
+async def test_a_report_of_one_key_is_booked_in_one_budget_of_one_repository(
+    conn: AsyncConnection,
+) -> None:
+    here, there = trigger().repository, trigger().repository.model_copy(update={"id": 99})
+    tokens = Budget(name="tokens", limit=10, window="day")
+    booked = partial(book, conn, key="key-1", amount=1, by="agent", at=NOON)
+    assert (await booked(here, TRIALS)).booked
+    assert not (await booked(here, TRIALS)).booked
+    for repository, budget in ((here, tokens), (there, TRIALS)):
+        with pytest.raises(IllegalMove):
+            await booked(repository, budget)
+        assert (await budgets.balance_of(conn, repository.id, budget, NOON)).used == 0
 
 
 @pytest.mark.parametrize("amount", [-1, LARGEST + 1, True, 1.5])
