@@ -101,7 +101,7 @@ def is_awaited(trigger: Trigger, here: CommandContext) -> bool:
     request = trigger.request
     match request.command:
         case "cancel":
-            return bool(here.live) or here.is_left
+            return bool(here.live or here.left)
         case "retry":
             return bool(here.live) or here.last_failed is not None
         case "skip":

@@ -32,13 +32,20 @@ from bot.records.branch_record import RecordStore
 from bot.records.documents.adr import amended_adr, amended_report, outcome_of
 from bot.records.incidents import Incident
 from bot.records.lifecycle import AlreadyOpen, IllegalMove, IncidentStatus
-from bot.triggers import ActorKind, CloseRequest, ReopenRequest, Trigger, Value
+from bot.triggers import ActorKind, CancelRequest, CloseRequest, ReopenRequest, Trigger, Value
 
 _TO_RESOLVED = {
     IncidentStatus.TRIAGE: (IncidentStatus.ACTIVE, IncidentStatus.MITIGATED),
     IncidentStatus.ACTIVE: (IncidentStatus.MITIGATED,),
 }
 """What lies between a status and resolved."""
+
+_ACTIONS = {
+    IncidentStatus.RESOLVED: "incident.resolved",
+    IncidentStatus.DECLINED: "incident.cancelled",
+    IncidentStatus.ACTIVE: "incident.reopened",
+}
+"""What the audit calls that an incident became so."""
 
 
 class _Found(Value):
@@ -66,7 +73,7 @@ class _Moved(Value):
 
 
 class IssueClosings:
-    """Resolves incidents whose issue somebody else closes, and takes them up again."""
+    """Resolves incidents that somebody closes, by their issue or a word; takes them up again."""
 
     def __init__(
         self, records: AsyncEngine, signing_key: Ed25519PrivateKey, store: RecordStore
@@ -81,13 +88,54 @@ class IssueClosings:
 
     async def heed(self, answer: TriggerAnswer, request: CloseRequest | ReopenRequest) -> None:
         """Do with the incident what was done with its issue."""
+        closes = isinstance(request, CloseRequest)
+        incident = await self._move_on(answer, None, closes=closes)
+        if incident and not closes and answer.trigger.actor.kind is ActorKind.PERSON:
+            await answer.say(replies.open_again(incident.kind))
+
+    async def leave(self, answer: TriggerAnswer, left: Incident) -> None:
+        """End an incident that its Run left open: it may have no issue to close."""
+        if await self._move_on(answer, left.id, closes=True) is None:
+            return await answer.nothing_here()
+        number = left.issue
+        is_mitigated = left.status is IncidentStatus.MITIGATED
+
+        async def close(_: bool) -> bool:
+            if number is not None:
+                await answer.client.issues.close(
+                    number, "completed" if is_mitigated else "not_planned"
+                )
+            return True
+
+        what = f"close #{number}"
+        await attempt(
+            answer.run, Step.CLOSE_INCIDENT_ISSUE, bool, close, what=what, otherwise=False
+        )
+        return await answer.say(replies.left_by(answer.trigger.actor, left))
+
+    async def _move_on(
+        self, answer: TriggerAnswer, named: str | None, *, closes: bool
+    ) -> Incident | None:
+        """Resolve an incident or take it up again, with its records.
+
+        Args:
+            answer: to whoever asked.
+            named: the incident; None: the one whose issue this is.
+            closes: whether it is resolved.
+
+        Returns:
+            The incident; None where it stays as it is. Why is said by then, if anything is.
+        """
         run, trigger = answer.run, answer.trigger
-        found = await run.step(Step.READ_INCIDENT_OF_ISSUE, _Found, lambda _: self._find(trigger))
-        incident, closes = found.incident, isinstance(request, CloseRequest)
+        found = await run.step(
+            Step.READ_INCIDENT_OF_ISSUE, _Found, lambda _: self._find(trigger, named)
+        )
+        incident = found.incident
         if incident is None or incident.is_open is not closes:
             return None
         if found.is_worked_on:
-            return await answer.say(replies.still_at_work(trigger.actor), Emotion.REFUSED)
+            await answer.say(replies.still_at_work(trigger.actor), Emotion.REFUSED)
+            return None
         papers = await attempt(
             run,
             Step.READ_RECORD_FILES,
@@ -97,6 +145,9 @@ class IssueClosings:
             otherwise=_Papers(),
         )
         status = IncidentStatus.RESOLVED if closes else IncidentStatus.ACTIVE
+        if named is not None and incident.status is not IncidentStatus.MITIGATED:
+            # As when its Run was cancelled: nothing came of it.
+            status = IncidentStatus.DECLINED
         said = f"{'closed' if closes else 'opened again'} by {trigger.actor.login}"
         now = await run.now()
         adr, report = _amended(papers, status, said, now)
@@ -107,9 +158,8 @@ class IssueClosings:
 
         moved = await run.write(Step.MOVE_INCIDENT.of(status), _Moved, move)
         if moved.anchor is None:
-            return await answer.say(
-                replies.stays_closed(trigger.actor, moved.why_not), Emotion.REFUSED
-            )
+            await answer.say(replies.stays_closed(trigger.actor, moved.why_not), Emotion.REFUSED)
+            return None
         anchor, files = moved.anchor, _files(found, adr, report)
         message = f"Incident {incident.id} {said}"
 
@@ -125,16 +175,16 @@ class IssueClosings:
 
         what = f"write to {markdown.code(RECORDS_BRANCH)}"
         await attempt(run, Step.WRITE_RECORD_FILES, bool, put, what=what, otherwise=False)
-        if not closes and trigger.actor.kind is ActorKind.PERSON:
-            await answer.say(replies.open_again(incident.kind))
-        return None
+        return incident
 
-    async def _find(self, trigger: Trigger) -> _Found:
+    async def _find(self, trigger: Trigger, named: str | None) -> _Found:
         issue = trigger.source.subject
-        if issue is None:
-            return _Found()
         async with self._records.connect() as conn:
-            incident = await incidents.find_by_issue(conn, trigger.repository.id, issue)
+            incident = None
+            if named is not None:
+                incident = await incidents.find(conn, named)
+            elif issue is not None:
+                incident = await incidents.find_by_issue(conn, trigger.repository.id, issue)
             of = [] if incident is None else await runs.of_incident(conn, incident.id)
         reports = [run.artifact_path for run in of if run.artifact_path]
         return _Found(
@@ -164,8 +214,8 @@ class IssueClosings:
         run: str,
         now: datetime,
     ) -> _Moved:
-        closes = status is IncidentStatus.RESOLVED
-        between = _TO_RESOLVED.get(incident.status, ()) if closes else ()
+        is_resolved = status is IncidentStatus.RESOLVED
+        between = _TO_RESOLVED.get(incident.status, ()) if is_resolved else ()
         try:
             for each in (*between, status):
                 await incidents.move(conn, incident.id, each, at=now)
@@ -174,7 +224,7 @@ class IssueClosings:
         entry = await chain.append(
             conn,
             trigger.repository.id,
-            "incident.resolved" if closes else "incident.reopened",
+            _ACTIONS[status],
             actor=trigger.actor.login,
             at=now,
             incident=incident.id,
@@ -201,6 +251,8 @@ def _reason(trigger: Trigger) -> str:
         if request.why in ("deleted", "transferred"):
             return f"its issue was {request.why}"
         return f"its issue was closed{f' as {request.why}' if request.why else ''}"
+    if isinstance(request, CancelRequest):
+        return "it was left by /cancel"
     return "its issue was opened again"
 
 

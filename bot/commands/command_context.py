@@ -62,9 +62,15 @@ class CommandContext(Value):
         )
 
     @property
+    def left(self) -> tuple[Incident, ...]:
+        """The incidents that are open here and that no Run works on: they wait for somebody."""
+        worked_on = {run.incident_id for run in self.live}
+        return tuple(each for each in self.incidents if each.is_open and each.id not in worked_on)
+
+    @property
     def is_left(self) -> bool:
-        """Whether an incident is open here that a Run has left: it waits for somebody."""
-        left = {each.id for each in self.incidents if each.is_open}
+        """Whether a Run of one of those broke off."""
+        left = {each.id for each in self.left}
         return self.last_failed is not None and self.last_failed.incident_id in left
 
     def asked_about_here(self) -> tuple[str, ...]:

@@ -18,12 +18,13 @@ from bot.commands import replies
 from bot.commands.answer import Reply, TriggerAnswer
 from bot.commands.approve import ApproveCommands
 from bot.commands.approve_config import ConfigApprovals
+from bot.commands.close_issue import IssueClosings
 from bot.commands.command_context import CommandContext, ContextReader
 from bot.commands.pause import PauseCommands
 from bot.github.calls.issues import Emotion
 from bot.github.client import RepositoryClient
 from bot.playbooks.run import Signal, SignalKind, attempt
-from bot.playbooks.steps import Step
+from bot.playbooks.steps import Patch, Step
 from bot.records import incidents, runs
 from bot.records.audit import chain
 from bot.records.database import reading
@@ -58,6 +59,7 @@ class RunSignals:
         holding: PauseCommands,
         approving: ApproveCommands,
         config_approving: ConfigApprovals,
+        closing: IssueClosings,
     ) -> None:
         """Prepare.
 
@@ -67,12 +69,14 @@ class RunSignals:
             holding: lets single commits through where no plan waits for a yes.
             approving: decides what only a Founder may.
             config_approving: approves sensitive sections of the configuration.
+            closing: resolves what a Run has left open.
         """
         self._context = context
         self._wake = wake
         self._holding = holding
         self._approving = approving
         self._config_approving = config_approving
+        self._closing = closing
 
     async def cancel(self, answer: TriggerAnswer) -> None:
         """Cancel what is under way here."""
@@ -81,6 +85,10 @@ class RunSignals:
         if here.live and not meant:
             later = replies.came_later(answer.trigger.actor, "cancel")
             return await answer.say(later, Emotion.REFUSED)
+        if not meant and answer.run.patched(Patch.CANCEL_LEAVES):
+            left = [each for each in here.left if _ended_before(answer.trigger, here, each)]
+            if left:
+                return await self._closing.leave(answer, left[0])
         if not meant:
             return await self.nothing(answer, here)
         if here.parked:
@@ -417,6 +425,12 @@ async def _relabel(client: RepositoryClient, found: Sequence[Incident], label: s
                     await client.labels.remove(incident.issue, old)
             await client.labels.add(incident.issue, [label])
     return True
+
+
+def _ended_before(trigger: Trigger, here: CommandContext, left: Incident) -> bool:
+    """Whether this was said when every Run of an incident had ended: else it means those."""
+    ends = [run.finished_at for run in here.runs if run.incident_id == left.id]
+    return all(end is None or end < trigger.received_at for end in ends)
 
 
 def _begun_before(trigger: Trigger, found: Sequence[StoredRun]) -> tuple[StoredRun, ...]:

@@ -259,7 +259,7 @@ class CommandHandler:
         self._playbooks = playbooks
         self._judge = judge
         self._admitting = AdmissionDesk(admission_reader, context.executions)
-        self._waking = RunSignals(context, wake, holding, approving, config_approving)
+        self._waking = RunSignals(context, wake, holding, approving, config_approving, closing)
         self._joining = JoiningRequests(context.records, wake, approving, admission_reader)
         self._holding = holding
         self._closing = closing

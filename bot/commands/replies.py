@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bot import markdown
 from bot.records.incidents import Incident
+from bot.records.lifecycle import IncidentStatus
 from bot.records.runs import StoredRun
 from bot.triggers import Actor, ActorKind, Problem
 
@@ -56,7 +57,7 @@ def stranded(actor: Actor, left: Sequence[str], *, merged: bool, issue: int | No
     if left:
         parts.append("It left open:\n\n" + "\n".join(f"- {each}" for each in left))
     if merged:
-        closing = f"close issue #{issue}" if issue else "nothing is left to do"
+        closing = f"close issue #{issue}" if issue else "comment `/cancel` here"
         parts.append(f"Its change is merged. Check that the branch is green; if it is, {closing}.")
     else:
         parts.append(f"Comment `/retry`: it starts again{named} from what GitHub shows now.")
@@ -116,7 +117,7 @@ def left_here(actor: Actor) -> str:
     """What was under way here has broken off, and hears nothing."""
     return (
         f"{_who(actor)} nothing is under way here any more: what was under way broke off. Comment "
-        "`/retry` to begin it again, or close the incident's issue to leave it."
+        "`/retry` to begin it again, or `/cancel` to leave it."
     )
 
 
@@ -359,6 +360,19 @@ def stays_closed(actor: Actor, why: str) -> str:
         f"{_who(actor)} Ask again for what you need, as in `/revert #…`: that opens an incident of "
         f"its own. This one stays as it is: {markdown.text(why)}."
     )
+
+
+def left_by(actor: Actor, left: Incident) -> str:
+    """A person left an incident that its Run had left open."""
+    what = f"incident #{left.issue}" if left.issue else "this incident"
+    is_mitigated = left.status is IncidentStatus.MITIGATED
+    became = "resolved" if is_mitigated else "closed"
+    parts = [f"{_who(actor)} nothing was under way here any more, so {what} is {became}."]
+    if not is_mitigated:
+        parts += [
+            f"Close {markdown.code(f'#{each}')} yourself, if it is open." for each in left.prs
+        ]
+    return " ".join(parts)
 
 
 def open_again(kind: str) -> str:

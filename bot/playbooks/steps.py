@@ -548,6 +548,7 @@ class Patch(StrEnum):
     SETTINGS_READ_AGAIN = "settings-read-again"
     JOINED_RUNS_END = "joined-runs-end"
     EARLIER_BREAKS_LIKELIER = "earlier-breaks-likelier"
+    CANCEL_LEAVES = "cancel-leaves"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -121,22 +121,22 @@ TABLE: dict[str, Row] = {
         GOOD, f"{_AFTER}::test_the_incident_is_resolved_once_the_branch_is_green_again"
     ),
     "pull_request.messages.left_red": Row(
-        "Close this incident's issue",
+        "{case.to_resolve",
         f"{_REVERT}/test_closing.py::"
         "test_closing_the_issue_of_an_unwatched_incident_resolves_it_and_reopening_takes_it_up",
     ),
     "pull_request.messages.not_watched": Row(
-        "Close this incident's issue",
+        "{case.to_resolve",
         f"{_REVERT}/test_closing.py::"
         "test_closing_the_issue_of_an_unwatched_incident_resolves_it_and_reopening_takes_it_up",
     ),
     "pull_request.messages.merged_elsewhere": Row(
-        "Close this incident's issue",
+        "{case.to_resolve",
         f"{_BRANCHES}::"
         "test_a_hotfix_that_was_given_another_base_brings_nothing_of_it_to_the_broken_branch",
     ),
     "pull_request.messages.unread": Row(
-        "then close this incident's",
+        "then {case.to_resolve}",
         "playbooks/refusals/test_words.py::"
         "test_checks_that_cannot_be_read_after_the_merge_leave_it_reverted",
     ),

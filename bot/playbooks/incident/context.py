@@ -336,6 +336,11 @@ class IncidentContext(Value):
         """The one way on once this has ended without a merge (Markdown)."""
         return f"Comment {markdown.code(self.to_start_over)} again to start over."
 
+    @property
+    def to_resolve(self) -> str:
+        """What resolves it by hand, where no Run works on it any more (Markdown)."""
+        return "close this incident's issue" if self.issue else "comment `/cancel` here"
+
 
 class SettledPlan(Protocol):
     """What every plan has settled before anything is touched."""

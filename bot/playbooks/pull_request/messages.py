@@ -253,7 +253,7 @@ def left_red(sha: str, case: IncidentContext, tally: CheckTally) -> StatusMessag
         headline=f"Look at {markdown.code(case.base)}: {names(failed)} "
         f"{'has' if len(failed) == 1 else 'have'} not turned green since the {case.proposal} was "
         f"merged as {commit_linked(case, sha)}, and I stopped watching.",
-        details=("Close this incident's issue once the branch is green: that resolves it.",),
+        details=(f"{case.to_resolve.capitalize()} once the branch is green: that resolves it.",),
         checks=tally.shown,
     )
 
@@ -262,7 +262,7 @@ def not_watched(sha: str, case: IncidentContext, tally: CheckTally) -> StatusMes
     """`/cancel` came when the proposal was merged already."""
     return StatusMessage(
         state="needs you",
-        headline=f"Close this incident's issue once {markdown.code(case.base)} is green: the "
+        headline=f"{case.to_resolve.capitalize()} once {markdown.code(case.base)} is green: the "
         f"{case.proposal} was merged as {commit_linked(case, sha)} before you cancelled, and I "
         "stopped watching.",
         details=(f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",),
@@ -278,8 +278,8 @@ def unread(sha: str, case: IncidentContext, why: str) -> StatusMessage:
         done = f"{offenders_linked(case)} {verb} reverted"
     return StatusMessage(
         state="needs you",
-        headline=f"Check that {markdown.code(case.base)} is green, then close this incident's "
-        f"issue: {done} there by {commit_linked(case, sha)}, and I cannot see its checks.",
+        headline=f"Check that {markdown.code(case.base)} is green, then {case.to_resolve}: "
+        f"{done} there by {commit_linked(case, sha)}, and I cannot see its checks.",
         details=(
             markdown.text(why, limit=1000),
             f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
@@ -296,8 +296,8 @@ def merged_elsewhere(sha: str, case: IncidentContext, broken: str) -> StatusMess
         f"({commit_linked(case, sha)}).",
         details=(
             "Somebody changed the base branch of that pull request. "
-            f"{case.how_to_start_over} Close this incident's issue once {markdown.code(broken)} "
-            "is green: that resolves it.",
+            f"{case.how_to_start_over} {case.to_resolve.capitalize()} once "
+            f"{markdown.code(broken)} is green: that resolves it.",
             f"To take the {case.proposal} back: `/revert #{case.pull_request}`.",
         ),
     )

@@ -15,14 +15,20 @@ from tests.playbooks.revert.test_afterwards import merged_onto_a_moved_base
 from tests.shop import Clock, Shop
 
 
-async def _no_longer_watched(shop: Shop) -> int:
-    """The hotfix was merged, main stayed red, and somebody cancelled the watching; the issue."""
+async def _left(shop: Shop) -> int:
+    """The hotfix was merged, main stayed red, and somebody cancelled the watching."""
     broken = await merged_onto_a_moved_base(shop)
     await shop.standing(broken, "I am waiting for `smoke` there")
     await shop.report("failure", branch="main")
     await shop.asked(broken, times=1)
     await shop.says(broken, "/cancel")
     await shop.final_word(broken)
+    return broken
+
+
+async def _no_longer_watched(shop: Shop) -> int:
+    """The issue of an incident that nobody watches."""
+    await _left(shop)
     [issue] = await shop.incidents()
     assert issue["state"] == "open"
     return int(issue["number"])
@@ -98,6 +104,31 @@ async def test_an_issue_opened_again_after_a_day_asks_for_an_incident_of_its_own
     assert said.startswith("@bob Ask again for what you need, as in `/revert #…`")
     assert "more than" in said
     await _becomes(shop, issue, IncidentStatus.RESOLVED)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("issues", ["on", "off", "deleted"])
+async def test_what_a_run_left_open_is_resolved_by_a_word_whatever_became_of_its_issue(
+    shop: Shop, issues: str
+) -> None:
+    shop.repository.has_issues = issues != "off"
+    broken = await _left(shop)
+    [hotfix] = await shop.hotfixes()
+    run = await shop.last_run()
+    assert run is not None
+    if issues == "off":
+        await shop.standing(broken, "Comment `/cancel` here once `main` is green")
+    if issues == "deleted":
+        [issue] = await shop.incidents()
+        del shop.repository.issues[issue["number"]]
+    await shop.says(hotfix["number"], "/cancel")
+    await shop.told(hotfix["number"], "nothing was under way here any more, so", times=1)
+    async with shop.bot.read_only.connect() as conn:
+        found = await incidents.find(conn, run.incident_id or "")
+    assert found is not None
+    assert found.status is IncidentStatus.RESOLVED
+    if issues == "on":
+        assert (await shop.alice.issue(found.issue or 0))["state"] == "closed"
 
 
 async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop: Shop) -> None:
