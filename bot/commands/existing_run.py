@@ -85,7 +85,7 @@ class RunSignals:
         if here.live and not meant:
             later = replies.came_later(answer.trigger.actor, "cancel")
             return await answer.say(later, Emotion.REFUSED)
-        if not meant and answer.run.patched(Patch.CANCEL_LEAVES):
+        if not meant and answer.run.patched(Patch.GONE_ISSUES):
             left = [each for each in here.left if _ended_before(answer.trigger, here, each)]
             if left:
                 return await self._closing.leave(answer, left[0])

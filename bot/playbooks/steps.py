@@ -549,6 +549,7 @@ class Patch(StrEnum):
     JOINED_RUNS_END = "joined-runs-end"
     EARLIER_BREAKS_LIKELIER = "earlier-breaks-likelier"
     CANCEL_LEAVES = "cancel-leaves"
+    GONE_ISSUES = "gone-issues"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from bot.playbooks.incident.publisher import StatusPlaces
 from bot.playbooks.rollback.traffic_back import what_would_go_back
 from bot.playbooks.rollout.evidence import live_ledger
 from bot.playbooks.run import Ending, Run, SignalKind, StepFailed, attempt, first, heard
-from bot.playbooks.steps import Step, WaitPoint
+from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.records.alerts import ConditionGroup
 from bot.records.documents.adr import adr_path, with_outcome, with_status
 from bot.records.documents.artifacts import DecisionOutcome
@@ -159,6 +159,9 @@ async def _open_issue(work: AlertWorkflow) -> None:
     facts, number = work.facts, work.facts.issue
     body = words.issue_body(facts)
     await work.keep()
+    if number is not None and work.attempt > 1 and not await _reopened(work, number, body):
+        # Somebody deleted it: what fires again has to be seen.
+        number = None if work.run.patched(Patch.GONE_ISSUES) else number
     if number is None:
 
         async def open_issue(look_first: bool) -> Issue:
@@ -181,22 +184,21 @@ async def _open_issue(work: AlertWorkflow) -> None:
         if issue is not None:
             work.facts = work.facts.model_copy(update={"issue": issue.number})
             await work.recorder.issue(issue.number)
-    elif work.attempt > 1:
-
-        async def reopen(_: bool) -> bool:
-            await work.github.issues.reopen(number)
-            await work.status_places.update_issue(number, body)
-            return True
-
-        await attempt(
-            work.run,
-            Step.REOPEN_INCIDENT_ISSUE,
-            bool,
-            reopen,
-            what=f"open #{number} again",
-            otherwise=False,
-        )
     work.said = body
+
+
+async def _reopened(work: AlertWorkflow, number: int, body: str) -> bool:
+    """Open the issue again with what it is to say; False where it is gone, or GitHub refuses."""
+
+    async def reopen(_: bool) -> bool:
+        await work.github.issues.reopen(number)
+        await work.status_places.update_issue(number, body)
+        return True
+
+    what = f"open #{number} again"
+    return await attempt(
+        work.run, Step.REOPEN_INCIDENT_ISSUE, bool, reopen, what=what, otherwise=False
+    )
 
 
 async def _ask(work: AlertWorkflow, following: Following, now: datetime) -> None:

@@ -9,13 +9,16 @@ which of them go where, and when they need not be said again.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import markdown
 from bot.github.calls.checks import Button, CheckReport, Conclusion
+from bot.github.errors import NotFound
 from bot.github.markers import BODY_LIMIT, marked
 from bot.github.models import Issue
 from bot.playbooks.incident import phrases
@@ -100,7 +103,10 @@ class StatusPlaces:
         """Close the incident issue, as done or as not planned; `body`: what it says from now on."""
         if body is not None:
             body = marked(body, f"incident:{self.incident}")
-        await self.github.issues.close(number, "completed" if completed else "not_planned", body)
+        reason: Literal["completed", "not_planned"] = "completed" if completed else "not_planned"
+        # One that somebody deleted needs no closing, by us or by hand.
+        with suppress(NotFound):
+            await self.github.issues.close(number, reason, body)
 
     async def status(self, number: int, body: str, *, known: int | None, look_first: bool) -> int:
         """Keep the one sticky status on an issue or pull request up to date, and give its id.

@@ -103,6 +103,27 @@ async def _robot(shop: Shop) -> Person:
 
 
 @pytest.mark.thorough
+async def test_what_fires_again_has_an_issue_though_somebody_deleted_its_first_one(
+    shop: Shop, sender: Sender
+) -> None:
+    await sender.alertmanager("g", alert("A"))
+    first = await sender.incident("active")
+    await shop.bob.open_issue("Another number")
+    del shop.repository.issues[first.issue or 0]
+    await sender.alertmanager("g", alert("A", "resolved"))
+    await sender.incident("resolved")
+    await shop.alone()
+    await sender.alertmanager("g", alert("A", at=timedelta(minutes=9)))
+    [issue] = await shop.eventually(shop.incidents)
+    assert issue["number"] != first.issue
+
+    async def known() -> bool:
+        return (await sender.incident("active")).issue == issue["number"]
+
+    await shop.eventually(known)
+
+
+@pytest.mark.thorough
 async def test_an_end_that_comes_when_nobody_follows_any_more_ends_its_incident_all_the_same(
     shop: Shop, sender: Sender, clock: Clock
 ) -> None:

@@ -145,6 +145,22 @@ async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop
 
 
 @pytest.mark.thorough
+async def test_an_issue_that_was_deleted_meanwhile_is_nothing_to_close_by_hand(shop: Shop) -> None:
+    shop.verdicts["smoke"] = "pending"
+    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for")
+    [issue] = await shop.incidents()
+    del shop.repository.issues[issue["number"]]
+    await shop.report("success", branch=(await shop.hotfix())["head"]["ref"])
+    await shop.merged_hotfix()
+    last = await shop.final_word(broken)
+    assert "Done: " in last
+    assert "by hand" not in last
+
+
+@pytest.mark.thorough
 async def test_an_issue_that_was_closed_too_early_is_open_again_where_somebody_is_needed(
     shop: Shop,
 ) -> None:
