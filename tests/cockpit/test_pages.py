@@ -35,7 +35,7 @@ from fakegithub.world.roles import RoleName
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Visitor
-from tests.shop import Shop
+from tests.shop import API_TOKEN, Shop
 
 
 async def test_an_exported_chain_is_proved_without_asking_the_bot(
@@ -183,6 +183,11 @@ async def test_a_repository_is_called_and_linked_by_the_name_it_has_now(
         assert not re.search(rf"{shop.name}\b(?!-renamed)", page.text), path
     for link in re.findall(r'href="(/ui/[^"]*repo=[^"]*)"', page.text):
         assert (await alice.get(unescape(link))).status == 200, link
+    token = {"Authorization": f"Bearer {API_TOKEN}"}
+    for path in (f"/incidents?repository={name}", f"/incidents/{incident.id}"):
+        url = f"http://127.0.0.1:{bot.port}{path}"
+        async with alice.session.get(url, headers=token) as answer:
+            assert re.findall(r'"repository":\s*"([^"]*)"', await answer.text()) == [name]
 
 
 async def test_what_is_quiet_says_what_to_do_when_it_is_not(

@@ -292,25 +292,26 @@ class Api:
         query = read_query(request, IncidentsQuery)
         repository = await self._callers.repository(token, query.repository)
         found = await self._records.incidents(repository.id, query.limit)
-        return as_json(IncidentsAnswer(incidents=list(found)))
+        return as_json(IncidentsAnswer(incidents=[_named(each, repository) for each in found]))
 
     async def incident(self, request: web.Request) -> web.Response:
         """`GET /incidents/{id}`."""
         token = await self._callers.caller(request, Role.READ)
         id_ = request.match_info["id"]
         found = await self._records.incident(id_) if RUN_ID.fullmatch(id_) else None
-        if found is None or not await self._callers.reaches(token, found.repository_id):
+        here = None if found is None else await self._callers.reached(token, found.repository_id)
+        if found is None or here is None:
             raise HttpProblem(
                 HTTPStatus.NOT_FOUND,
                 await self._why_none_is_open(token, id_)
                 or "No such incident in the repositories you reach.",
             )
-        return as_json(IncidentAnswer(incident=found))
+        return as_json(IncidentAnswer(incident=_named(found, here)))
 
     async def _why_none_is_open(self, token: ApiToken, id_: str) -> str | None:
         """Say what became of a request that was answered with this id; None: there was none."""
         run = await self._records.run(id_) if RUN_ID.fullmatch(id_) else None
-        if run is None or not await self._callers.reaches(token, run.repository_id):
+        if run is None or not await self._callers.reached(token, run.repository_id):
             return None
         if run.joined_incident is not None:
             return f"That request joined the incident {run.joined_incident}."
@@ -323,7 +324,7 @@ class Api:
         token = await self._callers.caller(request, Role.READ)
         id_ = request.match_info["id"]
         found = await self._records.run(id_) if len(id_) <= 100 and id_.isprintable() else None
-        if found is None or not await self._callers.reaches(token, found.repository_id):
+        if found is None or not await self._callers.reached(token, found.repository_id):
             raise HttpProblem(HTTPStatus.NOT_FOUND, "No such run in the repositories you reach.")
         return as_json(RunAnswer(run=found))
 
@@ -415,6 +416,11 @@ class Api:
             artifact=ArtifactPlace(path=accepted.artifact_path, ref=accepted.ref),
         )
         return as_json(answer, HTTPStatus.ACCEPTED)
+
+
+def _named(incident: Incident, repository: Repository) -> Incident:
+    """The incident, with its repository's name of today: it may have been renamed since."""
+    return incident.model_copy(update={"repository": repository.full_name})
 
 
 def _declined(declined: DeclinedRequest) -> HttpProblem:

@@ -212,9 +212,9 @@ class Callers:
             f"The token {token.name} has the role {token.role}; this needs {needed}.",
         )
 
-    async def reaches(self, token: ApiToken, repository_id: int) -> bool:
-        """Tell whether a token reaches a repository."""
-        return any(each.id == repository_id for each in await self._reached(token))
+    async def reached(self, token: ApiToken, repository_id: int) -> Repository | None:
+        """Return a repository as it is called now; None where the token does not reach it."""
+        return next((each for each in await self._reached(token) if each.id == repository_id), None)
 
     async def repository(self, token: ApiToken, name: str | None) -> Repository:
         """Return the repository of this name; without one, the only one the token reaches.
