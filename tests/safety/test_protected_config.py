@@ -50,6 +50,11 @@ def test_what_the_design_protects_is_protected() -> None:
         assert name in PROTECTED
     for name in ("adr", "artifacts", "flags.path"):
         assert name in PROTECTED
+    # How many incidents hold self-work; a section of that name would need a Founder by being new.
+    for key in ("self_work.incidents", "self_work.incidents_hours"):
+        assert key in keys()
+        assert covers(PROTECTED, key)
+    assert "incidents" not in FREE
 
 
 ANOTHER: dict[str, str] = {
