@@ -767,9 +767,11 @@ def notify_test() -> None:
     """
     from bot.notify import InvalidAddress, read_addresses, try_out
 
-    settings = _settings()
     try:
-        addresses = read_addresses([each.get_secret_value() for each in settings.notify_urls])
+        given = load_setup_settings().notify_urls
+        addresses = read_addresses([each.get_secret_value() for each in given])
+    except InvalidSettings as wrong:
+        _refuse(wrong)
     except InvalidAddress as invalid:
         _fail(str(invalid))
     if not addresses:

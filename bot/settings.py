@@ -192,6 +192,9 @@ class ServerSettings(BaseSettings):
     """How much is logged; `debug` says each decision with its inputs."""
     log_format: Literal["console", "json"] = "console"
     """`json`: one JSON object a line."""
+    notify_urls: tuple[SecretStr, ...] = ()
+    """Apprise addresses with spaces between them; `team=` before one makes it the team's, else it
+    is the Founder's."""
 
     @classmethod
     def settings_customise_sources(
@@ -210,6 +213,14 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("notify_urls", mode="before")
+    @classmethod
+    def _split_before_addresses(cls, value: Any) -> Any:
+        # An address may hold commas itself, so only what begins the next one parts them.
+        if isinstance(value, str):
+            return tuple(part for part in _NEXT_ADDRESS.split(value.strip()) if part)
+        return value
 
     @field_validator("playbooks_data", mode="before")
     @classmethod
@@ -268,9 +279,6 @@ class Settings(ServerSettings):
     """This process's name, unique among replicas; left out, host name and port."""
     playbooks_keep: int = Field(default=90, ge=1, le=36_500)
     """Days that what is over is kept; the audit chain is kept for ever."""
-    notify_urls: tuple[SecretStr, ...] = ()
-    """Apprise addresses with spaces between them; `team=` before one makes it the team's, else it
-    is the Founder's."""
     prometheus_url: str | None = None
     """The Prometheus that the queries of `capabilities` are asked of."""
     prometheus_token: SecretStr | None = None
@@ -289,14 +297,6 @@ class Settings(ServerSettings):
     def _split_at_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("notify_urls", mode="before")
-    @classmethod
-    def _split_before_addresses(cls, value: Any) -> Any:
-        # An address may hold commas itself, so only what begins the next one parts them.
-        if isinstance(value, str):
-            return tuple(part for part in _NEXT_ADDRESS.split(value.strip()) if part)
         return value
 
     @field_validator("github_private_key", "playbooks_signing_key", mode="before")
