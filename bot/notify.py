@@ -34,6 +34,11 @@ LEASE = timedelta(minutes=5)
 PAUSES = tuple(timedelta(minutes=m) for m in (1, 2, 5, 15, 30, 60, 120, 240, 480))
 """Time between the tries of a message that does not go out; after the last it is dead."""
 
+MOST_APART = 3
+"""So many messages that are due at once are sent one by one; more are one message."""
+MOST_SHOWN = 10
+"""Of those one message shows so many."""
+
 
 class InvalidAddress(Exception):
     """An address cannot be used. The message names its place and never the address."""
@@ -96,6 +101,7 @@ class Courier:
         web_url: str,
         cockpit_url: str | None = None,
         every: timedelta = timedelta(seconds=5),
+        longest: timedelta = timedelta(minutes=1),
     ) -> None:
         """Prepare; `run` does the work.
 
@@ -106,6 +112,7 @@ class Courier:
             web_url: GitHub's web address, for links.
             cockpit_url: where people reach the cockpit, where that is known.
             every: time between two looks.
+            longest: how long a service has for its answer.
         """
         self._records = records
         self._addresses = tuple(addresses)
@@ -113,6 +120,8 @@ class Courier:
         self._web = web_url.rstrip("/")
         self._cockpit = cockpit_url
         self._every = every
+        self._longest = longest
+        self._unanswered: dict[str, asyncio.Task[bool]] = {}
 
     async def run(self) -> None:
         """Work until cancelled. A database that is away for a while only delays the work."""
@@ -129,29 +138,61 @@ class Courier:
         now = self._clock()
         async with self._records.begin() as conn:
             claimed = await notifications.claim(conn, at=now, until=now + LEASE)
-        for message in claimed:
-            await self._deliver(message)
+        for audience in dict.fromkeys(each.audience for each in claimed):
+            due = [each for each in claimed if each.audience == audience]
+            # A thousand alerts at once are no thousand calls.
+            for some in [due] if len(due) > MOST_APART else [[each] for each in due]:
+                await self._deliver(audience, some)
         return len(claimed)
 
-    async def _deliver(self, message: Notification) -> None:
-        addresses = [each for each in self._addresses if each.audience == message.audience]
+    async def _deliver(self, audience: str, messages: Sequence[Notification]) -> None:
+        """Send messages to an audience, several of them as one."""
+        addresses = [each for each in self._addresses if each.audience == audience]
         if not addresses:
-            reason = f"NOTIFY_URLS names no address for the {message.audience}"
+            reason = f"NOTIFY_URLS names no address for the {audience}"
             async with self._records.begin() as conn:
-                await notifications.suppressed(conn, message.id, at=self._clock(), reason=reason)
+                for each in messages:
+                    await notifications.suppressed(conn, each.id, at=self._clock(), reason=reason)
             return
-        body = await self._body(message)
-        reached, failed = list(message.delivered), []
+        reached = {each.id: list(each.delivered) for each in messages}
+        failed: dict[str, list[str]] = {each.id: [] for each in messages}
         for address in addresses:
-            if address.digest in reached:
+            left = [each for each in messages if address.digest not in reached[each.id]]
+            if not left:
                 continue
-            if await asyncio.to_thread(_send, address.url, message.title, body):
-                reached.append(address.digest)
-                async with self._records.begin() as conn:
-                    await notifications.delivered(conn, message.id, tuple(reached))
-            else:
-                failed.append(address.scheme)
-        await self._settle(message, failed)
+            is_taken = await self._send(address, *await self._text(left))
+            for each in left:
+                (reached[each.id].append(address.digest) if is_taken
+                 else failed[each.id].append(address.scheme))  # fmt: skip
+            async with self._records.begin() as conn:
+                for each in left if is_taken else ():
+                    await notifications.delivered(conn, each.id, tuple(reached[each.id]))
+        for each in messages:
+            await self._settle(each, failed[each.id])
+
+    async def _send(self, address: Address, title: str, body: str) -> bool:
+        """Send to one address; False where it did not take it, or not in time.
+
+        An answer that never ends holds up no other address, and is waited for once.
+        """
+        if address.digest in self._unanswered:
+            return False
+        sending = asyncio.create_task(asyncio.to_thread(_send, address.url, title, body))
+        if (await asyncio.wait([sending], timeout=self._longest.total_seconds()))[0]:
+            return sending.result()
+        self._unanswered[address.digest] = sending
+        sending.add_done_callback(lambda _: self._unanswered.pop(address.digest))
+        return False
+
+    async def _text(self, messages: Sequence[Notification]) -> tuple[str, str]:
+        """The title and body of one message, or of several at once."""
+        bodies = [await self._body(each) for each in messages[:MOST_SHOWN]]
+        if len(messages) == 1:
+            return messages[0].title, bodies[0]
+        shown = [f"{m.title}: {body}" for m, body in zip(messages, bodies, strict=False)]
+        if more := len(messages) - len(shown):
+            shown.append(f"And {more} more{f': {self._cockpit}/ui/' if self._cockpit else '.'}")
+        return f"{len(messages)} incidents at once", "\n\n".join(shown)
 
     async def _settle(self, message: Notification, failed: Sequence[str]) -> None:
         now = self._clock()
@@ -175,8 +216,10 @@ class Courier:
 
     async def _body(self, message: Notification) -> str:
         """The message with links to the incident's page and its issue, where they are by now."""
+        # Titles are anybody's words: in most chats `@everyone` would call everyone.
+        said = message.body.replace("@", "@\u200b")
         if message.incident_id is None:
-            return message.body
+            return said
         links = []
         if self._cockpit is not None:
             links.append(f"{self._cockpit}/ui/incidents/{message.incident_id}")
@@ -184,13 +227,18 @@ class Courier:
             incident = await incidents.find(conn, message.incident_id)
         if incident is not None and incident.issue is not None:
             links.append(f"{self._web}/{incident.repository}/issues/{incident.issue}")
-        return "\n\n".join([message.body, *(["\n".join(links)] if links else [])])
+        parts = [said]
+        if incident is not None and not incident.is_open:
+            parts.append(f"It is over by now: {incident.status}.")
+        return "\n\n".join([*parts, *(["\n".join(links)] if links else [])])
 
 
 def _send(url: str, title: str, body: str) -> bool:
     """Send one message; whether the service took it. Blocks."""
     with _quiet():
-        service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        # What follows a redirect is asked for without the message, and may well answer 200.
+        asset = apprise.AppriseAsset(http_redirects=False)
+        service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if service is None:
             return False
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from bot.notify import PAUSES, Courier, InvalidAddress, read_addresses
 from bot.records import incidents, notifications
 from bot.records.database import open_database, url_from
 from bot.records.incidents import Incident, Opening
+from bot.records.lifecycle import IncidentStatus
 from bot.records.notifications import Notification, NotificationState, announce
 from bot.records.schema import migrate
 from bot.settings import Settings
@@ -36,10 +38,22 @@ class Service:
     url: str = ""
     got: list[Any] = field(default_factory=list)
     status: int = 200
+    hangs: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def take(self, request: web.Request) -> web.StreamResponse:
         self.got.append(await request.json())
-        return web.Response(status=self.status)
+        if request.path.startswith("/slow"):
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            while not self.hangs.is_set():
+                await answer.write(b"x")
+                await asyncio.sleep(0.1)
+            return answer
+        where = {"Location": "/log-in"} if self.status == 302 else None
+        return web.Response(status=self.status, headers=where)
+
+    async def log_in(self, _: web.Request) -> web.Response:
+        return web.Response(text="Who are you?")
 
 
 @pytest.fixture
@@ -47,9 +61,11 @@ async def service() -> AsyncIterator[Service]:
     service = Service()
     app = web.Application()
     app.router.add_post("/{any:.*}", service.take)
+    app.router.add_get("/log-in", service.log_in)
     async with TestServer(app) as server:
         service.url = f"json://{server.host}:{server.port}/{SECRET}"
         yield service
+        service.hangs.set()
 
 
 @pytest.fixture
@@ -73,8 +89,11 @@ def clock() -> Clock:
     return Clock()
 
 
-def _courier(database: AsyncEngine, clock: Clock, *entries: str) -> Courier:
-    return Courier(database, read_addresses(entries), clock=clock, web_url="https://github.test")
+def _courier(
+    database: AsyncEngine, clock: Clock, *entries: str, longest: timedelta = timedelta(seconds=9)
+) -> Courier:
+    to = read_addresses(entries)
+    return Courier(database, to, clock=clock, web_url="https://github.test", longest=longest)
 
 
 async def _opened(
@@ -85,7 +104,7 @@ async def _opened(
         repository=REPOSITORY,
         kind="revert",
         subject=f"pull_request:{number}",
-        title="main broken by #7",
+        title="main broken by #7 @everyone",
         severity=Severity(severity),
         source="check_run",
         opened_by="bot",
@@ -129,7 +148,7 @@ async def test_the_founder_hears_of_what_is_bad_and_else_the_reason_for_silence_
     if heard:
         [message] = service.got
         assert message["title"] == f"{severity.upper()} in acme/shop"
-        assert "main broken by #7" in message["message"]
+        assert "main broken by #7 @\u200beveryone" in message["message"]
         assert "https://github.test/acme/shop/issues/12" in message["message"]
 
 
@@ -179,6 +198,54 @@ async def test_a_message_that_does_not_go_out_is_sent_again_only_where_it_failed
         assert await courier.deliver_some() == 1
     assert (await _said(database, incident))["founder"].state == "dead"
     assert len(service.got) == 1
+
+
+async def test_a_redirect_to_a_page_is_no_delivery(
+    database: AsyncEngine, clock: Clock, service: Service
+) -> None:
+    service.status = 302
+    incident = await _opened(database, "high")
+    await _courier(database, clock, service.url).deliver_some()
+    assert (await _said(database, incident))["founder"].state == "failed"
+
+
+async def test_a_service_whose_answer_never_ends_holds_up_no_other(
+    database: AsyncEngine, clock: Clock, service: Service
+) -> None:
+    first = await _opened(database, "high")
+    slow = service.url.replace(SECRET, "slow")
+    courier = _courier(database, clock, slow, service.url, longest=timedelta(seconds=0.3))
+    await courier.deliver_some()
+    assert (await _said(database, first))["founder"].reason == "not accepted by json (attempt 1)"
+    assert len(service.got) == 2
+    await _opened(database, "high", 2)
+    await courier.deliver_some()
+    # It is not asked anything more before it has answered.
+    assert len(service.got) == 3
+
+
+async def test_a_thousand_incidents_at_once_are_a_few_messages_and_each_is_sent_once(
+    database: AsyncEngine, clock: Clock, service: Service
+) -> None:
+    opened = [await _opened(database, "high", number) for number in range(60)]
+    courier = _courier(database, clock, service.url)
+    while await courier.deliver_some():
+        pass
+    assert [each["title"].split()[0] for each in service.got] == ["50", "10"]
+    assert "HIGH in acme/shop: main broken by #7" in service.got[0]["message"]
+    assert "And 40 more." in service.got[0]["message"]
+    assert {(await _said(database, each))["founder"].state for each in opened} == {"sent"}
+
+
+async def test_what_is_over_by_the_time_it_can_be_told_is_said_to_be(
+    database: AsyncEngine, clock: Clock, service: Service
+) -> None:
+    incident = await _opened(database, "high")
+    async with database.begin() as conn:
+        for status in (IncidentStatus.MITIGATED, IncidentStatus.RESOLVED):
+            await incidents.move(conn, incident.id, status, at=NOON)
+    await _courier(database, clock, service.url).deliver_some()
+    assert "It is over by now: resolved." in service.got[0]["message"]
 
 
 async def test_a_sender_that_died_leaves_the_message_to_the_next(

@@ -98,7 +98,7 @@ async def post(
 
 
 async def claim(
-    conn: AsyncConnection, *, at: datetime, until: datetime, limit: int = 20
+    conn: AsyncConnection, *, at: datetime, until: datetime, limit: int = 100
 ) -> list[Notification]:
     """Take messages that are to be sent now, oldest first, for oneself until a moment.
 
