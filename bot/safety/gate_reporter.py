@@ -28,6 +28,7 @@ from bot.playbooks.pull_request.ownership import Foreign, read_foreign
 from bot.records import gate_reports, pauses
 from bot.records.database import reading
 from bot.records.gate_reports import NOT_YET, SOMEBODY_ELSES, GateReport
+from bot.records.pauses import Pause
 from bot.safety.budgets import Look
 from bot.safety.config_check import ConfigWatch
 from bot.safety.config_in_force import ConfigInForce
@@ -44,6 +45,8 @@ KEPT_AGAIN = timedelta(seconds=1)
 """How soon one repository is looked at again: what comes in a burst is one more look."""
 MERGE_GROUPS_LIVE = timedelta(hours=24)
 MOST_ROUNDS = 5
+AT_LEAST = 10
+"""So many heads are reported on before it is looked for new ones: a thousand take minutes."""
 OUTSIDERS_EVERY = timedelta(seconds=5)
 """How often it is looked for what outsiders did, however much that is."""
 MOST_FORKS = 10
@@ -387,8 +390,8 @@ class GateReporter:
             for pull in pulls
             if _is_ours(pull, us) and (here, pull.head.sha) not in self._whose
         }
+        pause = await self._pause(here)
         async with reading(self._records).connect() as conn:
-            pause = await pauses.in_force(conn, here, SELF_WORK)
             through = {} if pause is None else await gate_reports.exempted(conn, here, pause.id)
             numbers = {pull.number for pull in pulls} | {n for n in groups.values() if n}
             marked = await gate_reports.marked(conn, here, numbers)
@@ -437,8 +440,19 @@ class GateReporter:
             for pull in pulls
             if pull.is_from_fork and pull.head.sha not in here_too
         }
-        own = [each for each in unsaid if each[0].sha not in strangers]
-        said = [await self._say_by_itself(client, *each) for each in own]
+        # Who has no word yet waits for one; and what is held must not be merged meanwhile.
+        own = sorted(
+            (each for each in unsaid if each[0].sha not in strangers),
+            key=lambda each: (each[0].sha in known, each[1].conclusion != "failure"),
+        )
+        said: list[bool | None] = []
+        for each in own:
+            said.append(await self._say_by_itself(client, *each))
+            if await self._pause(here) != pause:
+                # Of a thousand, what is not said yet is wrong now.
+                return True
+            if here in self._waiting and len(said) >= AT_LEAST:
+                return False
         others = [
             (strangers[head.sha], head, verdict)
             for head, verdict in unsaid
@@ -453,6 +467,10 @@ class GateReporter:
             self._look_at(client.repository)
             return any(said[: len(own)])
         return any(said)
+
+    async def _pause(self, here: int) -> Pause | None:
+        async with reading(self._records).connect() as conn:
+            return await pauses.in_force(conn, here, SELF_WORK)
 
     async def _say_by_itself(
         self, client: RepositoryClient, head: GatedHead, wanted: Gate

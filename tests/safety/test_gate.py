@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -11,8 +12,10 @@ from bot.records import incidents, pauses
 from bot.records.incidents import Opening
 from bot.records.lifecycle import IncidentStatus
 from bot.records.pauses import PauseKind, Pausing
+from bot.safety import gate_reporter
 from bot.triggers import SELF_WORK, Repository, Severity
 from fakegithub.deliveries.delivery_faults import Lose
+from fakegithub.faults.request_faults import Slow
 from tests.shop import API_TOKEN, Clock, Shop
 
 GATE = "self-work gate"
@@ -62,6 +65,63 @@ async def test_a_pause_turns_self_work_red_and_nothing_else(shop: Shop) -> None:
     await shop.says(second, "/unpause because a false alarm")
     for sha in (agents, agents_too, late):
         await gate_on(shop, sha, "success")
+
+
+async def test_a_pause_that_comes_while_all_turn_green_leaves_the_rest_red(shop: Shop) -> None:
+    heads = [(await opened(shop, f"agent-{each}", self_work=True))[1] for each in range(5)]
+    await _pause(shop, "one")
+    for sha in heads:
+        await gate_on(shop, sha, "failure")
+    # A thousand take minutes, at the pace that GitHub allows.
+    slow = shop.github.faults.add(Slow(0.4), method="PATCH", path="check-runs", times=None)
+    async with shop.bot.records.begin() as conn:
+        held = await pauses.in_force(conn, shop.repository.id, SELF_WORK)
+        assert held is not None
+        await pauses.unpause(
+            conn, held, by="alice", person=True, at=held.since, because="a false alarm"
+        )
+    await gate_on(shop, heads[0], "success")
+    await _pause(shop, "two")
+    greens = 0
+    while green := [sha for sha in heads if await _says(shop, sha) == "success"]:
+        greens = max(greens, len(green))
+    shop.github.faults.remove(slow)
+    # One, and the one that was on its way.
+    assert greens <= 2
+
+
+@pytest.mark.thorough
+async def test_a_new_pull_request_does_not_wait_until_a_thousand_others_have_their_word(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_reporter, "AT_LEAST", 1)
+    heads = [(await opened(shop, f"agent-{each}", self_work=True))[1] for each in range(6)]
+    for sha in heads:
+        await gate_on(shop, sha, "success")
+    slow = shop.github.faults.add(Slow(1), method="PATCH", path="check-runs", times=None)
+    await _pause(shop, "one")
+    await gate_on(shop, heads[0], "failure")
+    _, persons = await opened(shop, "by-hand")
+    await gate_on(shop, persons, "success")
+    assert await _says(shop, heads[-1]) == "success"
+    await gate_on(shop, heads[-1], "failure")
+    shop.github.faults.remove(slow)
+
+
+async def _pause(shop: Shop, why: str) -> None:
+    async with shop.bot.records.begin() as conn:
+        await pauses.pause(
+            conn,
+            Pausing(
+                key=why, repository_id=shop.repository.id, scope=SELF_WORK, kind=PauseKind.SAFETY,
+                reason=why, by="bot", at=datetime.now(UTC),
+            ),
+        )  # fmt: skip
+
+
+async def _says(shop: Shop, sha: str) -> str:
+    found = await shop.alice.get(f"commits/{sha}/check-runs", check_name=GATE)
+    return str(found["check_runs"][0]["conclusion"])
 
 
 async def test_taking_the_label_off_lifts_nothing(shop: Shop) -> None:
