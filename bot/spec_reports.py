@@ -11,6 +11,7 @@ again by the next sweep.
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from pydantic import FailFast, Field, ValidationError
 
 from bot import markdown
 from bot.errors import Passing
+from bot.github.calls.checks import newest
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
 from bot.github.markers import BODY_LIMIT
@@ -98,7 +100,8 @@ def read_spec(content: bytes) -> Read:
     if len(content) > LARGEST_BYTES:
         return _TOO_LARGE
     try:
-        return _Theirs.model_validate_json(content)
+        # Some editors put a mark before the text; it is none of JSON.
+        return _Theirs.model_validate_json(content.removeprefix(BOM_UTF8))
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         return tuple(
@@ -165,6 +168,8 @@ def table(report: SpecReport, head: str, file_url: str) -> str:
         else "**In progress: some requirements below are not known yet.**"
         if count.unknown
         else "**Done: every requirement below is met.**"
+        if report.spec
+        else "**Name what is required: this report has no requirement.**"
     )
     if len(shown) > LONGEST_TABLE:
         shown = f"{count.met} met, {count.unmet} unmet, {count.unknown} not known yet. " + (
@@ -380,7 +385,7 @@ class SpecReports:
         report = await read_once(file.sha, file.content)
         if isinstance(report, tuple):
             return invalid(report, head, url)
-        results = await github.checks.results(head)
+        results = newest(await github.checks.results(head))
         return table(with_results(report, results), head, url)
 
     async def _told_by_us(self, github: RepositoryClient, pull: PullRequest) -> bool:

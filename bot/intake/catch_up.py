@@ -43,6 +43,7 @@ from bot.config import CONFIG_PATH
 from bot.errors import Passing
 from bot.github.calls.activity import AT_ONCE
 from bot.github.calls.app import KEPT_BY_GITHUB
+from bot.github.calls.checks import newest
 from bot.github.calls.repository import Shown
 from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError
@@ -59,7 +60,6 @@ from bot.intake.event_payloads import (
 )
 from bot.intake.events import Delivery, meanings
 from bot.intake.inbox import Inbox
-from bot.playbooks.checks.results import newest
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records import answered, incidents
 from bot.triggers import Repository, SourceKind, Trigger

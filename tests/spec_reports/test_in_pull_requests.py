@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fakegithub.world.model import FakeInstallation
 from tests.shop import Shop, forget_served
 from tests.spec_reports.test_reading import REPORT, ROW
 
@@ -134,3 +135,16 @@ async def test_pull_requests_without_the_file_cost_two_requests_however_many_che
         "GET /repos/{owner}/{repo}/pulls/{number}": 1,
         "GET /repos/{owner}/{repo}/contents/{path*}": 1,
     }
+
+
+@pytest.mark.thorough
+async def test_a_check_that_passed_in_a_newer_run_is_met_whatever_an_older_one_says(
+    shop: Shop, ci_app: FakeInstallation
+) -> None:
+    shop.verdicts = {}
+    number = await opened(shop, "mend", {FILE: SPEC})
+    head = await shop.bob.head("mend")
+    shop.github.report_check(shop.repository, ci_app.app, head, "smoke", "failure")
+    await says(shop, number, "0 met, 1 unmet, 0 not known yet.")
+    shop.github.report_check(shop.repository, ci_app.app, head, "smoke", "success")
+    await says(shop, number, "1 met, 0 unmet, 0 not known yet.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import Any
 
 import pytest
@@ -109,6 +110,15 @@ def test_words_of_strangers_stay_words_and_fit() -> None:
     assert "<!--" not in shown
     assert "@everyone" not in shown
     assert len(shown) < LONGEST_TABLE + 1000
+
+
+def test_a_report_that_requires_nothing_is_not_called_done() -> None:
+    shown = table(with_results(read(said(spec=[])), []), HEAD, URL)
+    assert shown.startswith("**Name what is required: this report has no requirement.**")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file() -> None:
+    assert read(BOM_UTF8 + said()) == read(said())
 
 
 def test_the_first_line_says_the_next_thing() -> None:

@@ -26,9 +26,9 @@ from typing import Literal
 from pydantic import Field
 
 from bot import config
+from bot.github.calls.checks import newest
 from bot.github.models import CheckKind, CheckResult
 from bot.logs import explained
-from bot.playbooks.checks.results import newest
 from bot.playbooks.checks.streak import Chance
 from bot.triggers import Value
 

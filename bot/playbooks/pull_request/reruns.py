@@ -7,9 +7,10 @@ from datetime import datetime
 
 from bot.git.errors import GitError
 from bot.git.history import first_parents
+from bot.github.calls.checks import newest
 from bot.github.errors import Forbidden, NotFound, StillRunning, Unprocessable
 from bot.github.models import CheckKind, CheckResult
-from bot.playbooks.checks.results import WINDOW, by_commit, newest, runs_with_a_verdict
+from bot.playbooks.checks.results import WINDOW, by_commit, runs_with_a_verdict
 from bot.playbooks.checks.streak import Chance, CommitRuns, chance
 from bot.playbooks.ports import HistoryMirror
 from bot.playbooks.pull_request.ports import RerunGitHub

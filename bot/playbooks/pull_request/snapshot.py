@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeVar
 
 from bot.errors import Passing
+from bot.github.calls.checks import newest
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import (
     BranchRules,
@@ -45,7 +46,6 @@ from bot.playbooks.checks.results import (
     checked,
     headline,
     joined,
-    newest,
     otherwise,
 )
 from bot.playbooks.checks.streak import Chance

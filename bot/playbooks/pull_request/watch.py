@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, Protocol
 
+from bot.github.calls.checks import newest
 from bot.github.calls.pulls import HeadMoved, Merged, NotYet
 from bot.github.errors import Forbidden, NotFound, Unprocessable
 from bot.github.models import CheckKind, MergeMethod
 from bot.playbooks.checks.green import CheckTally, Counting, Reran, State
-from bot.playbooks.checks.results import names_on_pull_requests, newest
+from bot.playbooks.checks.results import names_on_pull_requests
 from bot.playbooks.ports import HistoryMirror
 from bot.playbooks.pull_request.decide import (
     APPROVABLE,

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bot.github.calls.checks import newest
 from bot.github.models import CheckKind, CheckResult
 from bot.playbooks.checks.green import Counting, State, failing, tally
-from bot.playbooks.checks.results import newest
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 UNIT = Counting(smoke=("unit",), smoke_from="configured", evals=())
