@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.config import Config
 from bot.limits import BudgetLimit, Caps
 from bot.records import bisects, budgets, incidents, pauses
-from bot.records.alerts import ConditionReport, Said, subject_of
+from bot.records.alerts import KIND, ConditionReport, Said, subject_of
 from bot.records.audit import chain
 from bot.records.bisects import TrialUse
 from bot.records.budgets import (
@@ -33,7 +33,7 @@ from bot.records.budgets import (
     window_start,
 )
 from bot.records.database import reading
-from bot.records.lifecycle import IllegalMove
+from bot.records.lifecycle import IllegalMove, IncidentStatus
 from bot.records.pauses import PauseKind, Pausing
 from bot.safety.admission import AdmissionFacts, Initiative
 from bot.safety.severity import BudgetUse, severity_of
@@ -256,7 +256,8 @@ class Overruns:
                 balance = await budgets.balance_of(conn, repository.id, budget, now)
                 if balance.state is not BudgetState.OK:
                     spent = await budgets.attributed(conn, repository.id, budget, now)
-                    reports.append(overrun(repository, limit, balance, spent, now))
+                    said = overrun(repository, limit, balance, spent, now)
+                    reports.append(await _once_more(conn, said))
             reports += await trial_reports(conn, repository, config.caps, now)
             opened = await incidents.list_open(conn, repository.id)
         # What is used up is nearly used up as well.
@@ -308,6 +309,7 @@ def overrun(
         event=f"{name} {balance.began_at.isoformat()} {step} of {most}",
         at=now,
         firing=True,
+        renotifies=True,
         said=Said(
             title=f"the budget {name} is {'used up' if exhausted else 'nearly used up'} for this "
             f"{window}: {limit.said(used)} of {limit.said(most)} {limit.unit}",
@@ -340,6 +342,18 @@ def over(repository: Repository, group_key: str, now: datetime) -> ConditionRepo
             signal="budget.overrun",
         ),
     )
+
+
+async def _once_more(conn: AsyncConnection, said: ConditionReport) -> ConditionReport:
+    """Tell a report apart from the same one before its incident was resolved.
+
+    A limit that was raised and put back leaves the budget used up as it was.
+    """
+    here = said.repository.id
+    latest = await incidents.latest_about(conn, here, KIND, subject_of(said.group))
+    if latest is None or latest.status is not IncidentStatus.RESOLVED:
+        return said
+    return said.model_copy(update={"event": f"{said.event} after {latest.resolved_at}"})
 
 
 def _blamed(spent: Mapping[str, int], used: int, limit: int) -> dict[str, Any]:

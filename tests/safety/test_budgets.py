@@ -122,6 +122,18 @@ async def test_a_budget_that_is_given_another_limit_or_taken_out_is_not_used_up_
 
     await shop.eventually(closed)
     assert [each["number"] for each in await shop.incidents()] == [issue["number"]]
+    # Put back as it was, it is used up as before.
+    back = await shop.merged("Change back", {".github/playbooks.yml": CONFIG})
+    assert await (await shop.says(back, "/approve", shop.olivia)).reaction() == "+1"
+
+    async def open_again() -> bool:
+        clock.forward(minutes=2)
+        return (await shop.alice.issue(issue["number"]))["state"] == "open"
+
+    await shop.eventually(open_again)
+    held = await paused(shop)
+    assert held is not None
+    assert held.lifts_itself
 
 
 @pytest.mark.thorough
