@@ -548,7 +548,6 @@ class Patch(StrEnum):
     SETTINGS_READ_AGAIN = "settings-read-again"
     JOINED_RUNS_END = "joined-runs-end"
     EARLIER_BREAKS_LIKELIER = "earlier-breaks-likelier"
-    CANCEL_LEAVES = "cancel-leaves"
     GONE_ISSUES = "gone-issues"
 
 
