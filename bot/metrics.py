@@ -56,7 +56,7 @@ BEGUN = Histogram(
 )
 RUN_CHANGES = Counter(
     "playbooks_run_changes",
-    "Runs that came to a state, by playbook and state.",
+    "Runs that came to a state, by playbook and state; declined: refused, or nothing to do.",
     ("playbook", "state"),
     registry=None,
 )

@@ -145,7 +145,7 @@ async def play(
             if trigger.actor.kind is ActorKind.PERSON:
                 await answer.say(replies.refusal(trigger.actor, ending.reason, ending.remedy))
         case "declined":
-            await _give_up(run, ending.reason)
+            await _give_up(run, ending.reason, counted_as=runs.DECLINED)
             # Somebody was quicker than what nobody asked for: there is nobody to answer.
             if not (ending.is_done and trigger.is_automatic):
                 await answer.refuse(ending.reason, ending.remedy)
@@ -175,7 +175,9 @@ async def record_refusal(answer: TriggerAnswer, refused: Refused) -> None:
             at=now,
             inputs=trigger.request.model_dump(mode="json"),
         )
-        await runs.move(conn, run.id, RunState.FAILED, at=now, reason=refused.reason)
+        await runs.move(
+            conn, run.id, RunState.FAILED, at=now, reason=refused.reason, counted_as=runs.DECLINED
+        )
         await chain.append(
             conn,
             trigger.repository.id,
@@ -202,7 +204,9 @@ async def fail(answer: TriggerAnswer, failed: StepFailed) -> None:
         log.error("nobody could be told", run=run.id, step=failed.step.id, why=str(deaf))
 
 
-async def _give_up(run: Run, reason: str, state: RunState = RunState.FAILED) -> None:
+async def _give_up(
+    run: Run, reason: str, state: RunState = RunState.FAILED, counted_as: str | None = None
+) -> None:
     now = await run.now()
 
     async def change(conn: AsyncConnection) -> bool:
@@ -211,7 +215,7 @@ async def _give_up(run: Run, reason: str, state: RunState = RunState.FAILED) -> 
             # It ended before anything was done: nothing of what is limited was used.
             await budgets.give_back(conn, known.repository_id, known.trigger_key)
         if known is not None and known.is_live:
-            await runs.move(conn, run.id, state, at=now, reason=reason)
+            await runs.move(conn, run.id, state, at=now, reason=reason, counted_as=counted_as)
         return True
 
     await run.write(Step.END_RUN, bool, change)

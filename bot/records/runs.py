@@ -255,8 +255,18 @@ async def watch(
     )
 
 
+DECLINED = "declined"
+"""What a Run that failed by nobody's fault is counted as: it was refused, or had nothing to do."""
+
+
 async def move(
-    conn: AsyncConnection, run_id: str, to: RunState, *, at: datetime, reason: str | None = None
+    conn: AsyncConnection,
+    run_id: str,
+    to: RunState,
+    *,
+    at: datetime,
+    reason: str | None = None,
+    counted_as: str | None = None,
 ) -> StoredRun:
     """Move a Run to another state. Moving it to where it already is changes nothing.
 
@@ -266,6 +276,7 @@ async def move(
         to: its new state.
         at: now.
         reason: why, in words for people; kept until the next move.
+        counted_as: what whoever operates the bot hears of it; None: the state.
 
     Raises:
         UnknownRecord: there is no such Run.
@@ -279,23 +290,26 @@ async def move(
     finished_at = at if to in FINISHED else None
     moved = {"state": to, "reason": reason, "finished_at": finished_at}
     changed = await _change(conn, now, at, moved)
-    _tell(conn, changed, now.state)
+    _tell(conn, changed, now.state, counted_as)
     return changed
 
 
-def _tell(conn: AsyncConnection, run: StoredRun, before: RunState | None) -> None:
+def _tell(
+    conn: AsyncConnection, run: StoredRun, before: RunState | None, counted_as: str | None = None
+) -> None:
     """A line for each change of state, and a count: once it is committed."""
+    # As a word: an Enum with a space in it is shown with its class.
+    state = counted_as or str(run.state)
 
     def tell() -> None:
-        RUN_CHANGES.labels(run.playbook, run.state).inc()
+        RUN_CHANGES.labels(run.playbook, state).inc()
         log.info(
             "a run changed its state" if before else "a run began",
             run=run.id,
             playbook=run.playbook,
             incident=run.incident_id or run.joined_incident,
             repository_id=run.repository_id,
-            # As a word: an Enum with a space in it is shown with its class.
-            state=str(run.state),
+            state=state,
             before=before and str(before),
             why=run.reason,
         )

@@ -46,6 +46,16 @@ async def _call(shop: Shop, method: str, path: str, **body: Any) -> tuple[int, A
         return answer.status, await answer.json()
 
 
+async def _came_to(shop: Shop, state: str) -> float:
+    """How many reverts came to this state, as whoever operates the bot reads it."""
+    address = f"http://127.0.0.1:{shop.bot.port}/metrics"
+    async with aiohttp.ClientSession() as session, session.get(address) as answer:
+        published = await answer.text()
+    counted = f'playbooks_run_changes_total{{playbook="revert",state="{state}"}} '
+    found = [line for line in published.splitlines() if line.startswith(counted)]
+    return float(found[0].removeprefix(counted)) if found else 0.0
+
+
 @pytest.mark.thorough
 async def test_a_program_beyond_a_cap_is_told_at_once_and_who_still_can(
     shop: Shop, broken: int
@@ -78,9 +88,10 @@ async def test_a_program_beyond_the_cap_of_bisects_is_told_the_whole_command(
     assert whole in answer["detail"]
 
 
-async def test_what_is_refused_later_is_found_with_its_reason(
+async def test_what_is_refused_later_is_found_with_its_reason_and_is_no_failure(
     shop: Shop, broken: int, clock: Clock
 ) -> None:
+    failed, declined = await _came_to(shop, "failed"), await _came_to(shop, "declined")
     [repository] = [
         each for each in await shop.bot.served.served() if each.id == shop.repository.id
     ]
@@ -108,3 +119,8 @@ async def test_what_is_refused_later_is_found_with_its_reason(
     async with shop.bot.read_only.connect() as conn:
         query = sa.select(inbox.c.done_at).where(inbox.c.key == trigger.source.key)
         assert await conn.scalar(query) is not None
+    unmerged = await shop.bob.open_pull_request("Later", {"later.py": "1\n"}, branch="later")
+    assert await (await shop.says(unmerged, "/revert")).reaction() == "confused"
+    # Whoever is paged when Runs fail has nothing to repair here.
+    assert await _came_to(shop, "failed") == failed
+    assert await _came_to(shop, "declined") == declined + 2
