@@ -121,6 +121,8 @@ SETTLE = "settle"
 
 PAGE_S = 5.0
 """How long a page or a caller waits for GitHub."""
+RIGHTS_S = 75.0
+"""How long one right may take to read, behind pages: as long as GitHub's limit of a minute."""
 _LAST_ANSWERS_S = 5.0
 """Seconds that answers under way get at a stop: `docker stop` kills after ten."""
 
@@ -633,7 +635,7 @@ class Bot:
                 records=self.records,
                 read_only=self.read_only,
                 served=self.served.served,
-                role_of=self._at_once(roles_from(self.github)),
+                role_of=self._at_once(roles_from(self.github), RIGHTS_S),
                 flow=flow,
                 inbox=self.inbox,
                 accept=self.accepting.begin,
@@ -659,14 +661,16 @@ class Bot:
 
     # --- what the parts call ---
 
-    def _at_once(self, ask: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    def _at_once(
+        self, ask: Callable[P, Awaitable[T]], seconds: float = PAGE_S
+    ) -> Callable[P, Awaitable[T]]:
         """The same for pages: nobody waits for a GitHub that does not answer, or for its limits."""
 
         async def asked(*given: P.args, **named: P.kwargs) -> T:
             if self.github.is_silent:
                 raise Unavailable("GitHub does not answer")
             try:
-                async with asyncio.timeout(PAGE_S):
+                async with asyncio.timeout(seconds):
                     return await ask(*given, **named)
             except TimeoutError as late:
                 raise Unavailable("GitHub does not answer soon enough") from late

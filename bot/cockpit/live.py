@@ -125,7 +125,7 @@ class Live:
             await _send(response, "beat", _digest(marks), {})
         while True:
             await self._news(BEAT_SECONDS)
-            if loop.time() - asked_at > RIGHTS_SECONDS:
+            if loop.time() - asked_at > (BEAT_SECONDS if sight.left else RIGHTS_SECONDS):
                 asked_at = loop.time()
                 try:
                     seen = await self._watcher(key, datetime.now(UTC))

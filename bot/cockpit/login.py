@@ -20,6 +20,7 @@ import structlog
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cockpit.permissions import VisitorPermissions
 from bot.cockpit.render import ROOT
 from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit, inside, see_other
 from bot.errors import Passing
@@ -148,6 +149,7 @@ class Login:
         self,
         records: AsyncEngine,
         flow: WebFlow | None,
+        rights: VisitorPermissions,
         keys: Callable[[], Keys],
         url: Callable[[], str],
     ) -> None:
@@ -156,11 +158,13 @@ class Login:
         Args:
             records: where sessions are.
             flow: asks GitHub who somebody is; None where the App's client id is not configured.
+            rights: says what is remembered of what somebody may do.
             keys: hands keys to browsers.
             url: the cockpit's public address, known once it listens.
         """
         self._records = records
         self._flow = flow
+        self._rights = rights
         self._keys = keys
         self._url = url
 
@@ -225,13 +229,15 @@ class Login:
                 503, "GitHub does not answer, so nobody can log in.", "Try again in a minute."
             ) from fault
         key = secrets.token_urlsafe(32)
+        roles = await self._rights.at_login(visitor.repositories)
         async with self._records.begin() as conn:
             await sessions.begin(
                 conn,
                 key,
                 login=visitor.login,
                 csrf=secrets.token_urlsafe(32),
-                repositories=visitor.repositories,
+                repositories=visitor.repositories.keys(),
+                roles=roles,
                 now=visit.now,
                 until=visit.now + SESSION_LIFE,
             )

@@ -118,8 +118,8 @@ class Visit:
             raise PageRefused(
                 404,
                 "There is no such repository among those you can see.",
-                "Check the name; the App must be installed there, and you need read access. What "
-                "was added since you logged in is seen once you log in again.",
+                "Check the name; the App must be installed there, and you need read access. If you "
+                "were given it since you logged in, log in again.",
             )
         return seen
 

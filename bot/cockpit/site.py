@@ -116,7 +116,7 @@ class Cockpit:
         self._chains = Chains(parts.read_only, parts.anchors, parts.signing_key, parts.clock)
         self._live = Live(parts.read_only, self._watcher, parts.look_every)
         lanes, spending = RolloutLanes(parts.read_only), Spending(parts.config_of)
-        login = Login(parts.records, parts.flow, lambda: self._keys, parts.url)
+        login = Login(parts.records, parts.flow, self._rights, lambda: self._keys, parts.url)
         actions = Actions(parts.inbox, parts.accept, parts.preview)
         self.table: tuple[PageRoute, ...] = (
             *HomePage(self._chains, lanes, spending).routes(),
@@ -149,6 +149,7 @@ class Cockpit:
     async def close(self) -> None:
         """End the streams and what is checked in the background."""
         await self._live.close()
+        await self._rights.close()
         await self._chains.close()
 
     @property

@@ -10,7 +10,9 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -19,6 +21,7 @@ from bot.github.errors import BadCredentials, GitHubError, Unavailable
 from bot.github.transport.channel import USER_AGENT, Channel, ChannelContext, ChannelIdentity
 from bot.github.transport.http import exchange
 from bot.github.transport.retry import HttpAnswer
+from bot.triggers import Role
 
 _ROUTE = "/login/oauth/access_token"
 
@@ -44,10 +47,25 @@ class Challenge:
 
 @dataclass(frozen=True)
 class Visitor:
-    """A person as GitHub knows them, and what both they and the App can see, by repository id."""
+    """A person as GitHub knows them, and their role in what the App can see too, by repository id.
+
+    Without a role where GitHub did not say it.
+    """
 
     login: str
-    repositories: frozenset[int]
+    repositories: Mapping[int, Role | None]
+
+
+_ROLES = (("admin", Role.ADMIN), ("maintain", Role.MAINTAIN), ("push", Role.WRITE),
+          ("triage", Role.TRIAGE), ("pull", Role.READ))  # fmt: skip
+
+
+def _role(permissions: Mapping[str, Any]) -> Role | None:
+    """What "the access the user has to each repository" comes to.
+
+    https://docs.github.com/rest/apps/installations#list-repositories-accessible-to-the-user-access-token
+    """
+    return next((role for name, role in _ROLES if permissions.get(name) is True), None)
 
 
 class _UserToken:
@@ -119,15 +137,15 @@ class WebFlow:
     async def _visitor(self, token: str) -> Visitor:
         channel = Channel(ChannelIdentity(_UserToken(token)), self._around, playbook="cockpit")
         me = await channel.get("/user")
-        found: set[int] = set()
+        found: dict[int, Role | None] = {}
         async for installation in channel.items("/user/installations", key="installations"):
             async for repository in channel.items(
                 "/user/installations/{installation_id}/repositories",
                 key="repositories",
                 installation_id=installation["id"],
             ):
-                found.add(int(repository["id"]))
-        return Visitor(login=str(me["login"]), repositories=frozenset(found))
+                found[int(repository["id"])] = _role(repository.get("permissions") or {})
+        return Visitor(login=str(me["login"]), repositories=found)
 
     async def _token(self, code: str, verifier: str, redirect_uri: str) -> str:
         body = {

@@ -6,7 +6,7 @@ Only hashes of keys are stored. Every function works inside the caller's transac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -28,8 +28,8 @@ class Session(Value):
         login: who it is.
         csrf: what every form of theirs must send along.
         repositories: ids of what GitHub let them and the App see when they logged in.
-        roles: by repository id as text, what they may do there.
-        read_at: when the roles were last read; None if never.
+        roles: by repository id as text, what they may do there; nothing, too.
+        read_at: when the roles were last read, all of them; None if never.
         expires_at: when they have to log in again.
     """
 
@@ -53,11 +53,15 @@ async def begin(
     *,
     login: str,
     csrf: str,
-    repositories: frozenset[int],
+    repositories: Collection[int],
     now: datetime,
     until: datetime,
+    roles: Mapping[int, Role] | None = None,
 ) -> None:
-    """Log somebody in; sessions that are over are forgotten, and all but their newest few."""
+    """Log somebody in; sessions that are over are forgotten, and all but their newest few.
+
+    `roles` where they are known as of now.
+    """
     await conn.execute(sa.delete(sessions).where(sessions.c.expires_at <= now))
     newest = (
         sa.select(sessions.c.token_hash)
@@ -74,7 +78,8 @@ async def begin(
             login=login,
             csrf=csrf,
             repositories=sorted(repositories),
-            roles={},
+            roles=_stored(roles or {}),
+            read_at=None if roles is None else now,
             expires_at=until,
         )
     )
@@ -95,16 +100,20 @@ async def find_hashed(conn: AsyncConnection, token_hash: str, *, now: datetime) 
 
 
 async def note_roles(
-    conn: AsyncConnection, token_hash: str, roles: Mapping[int, Role], at: datetime
+    conn: AsyncConnection, token_hash: str, roles: Mapping[int, Role], at: datetime | None
 ) -> None:
-    """Remember what GitHub says they may do, as of now."""
+    """Remember what GitHub says they may do, all of it as of `at`."""
     await conn.execute(
         sa.update(sessions)
         .where(sessions.c.token_hash == token_hash)
-        .values(roles={str(key): role for key, role in roles.items()}, read_at=at)
+        .values(roles=_stored(roles), read_at=at)
     )
 
 
 async def end(conn: AsyncConnection, token_hash: str) -> None:
     """Log out."""
     await conn.execute(sa.delete(sessions).where(sessions.c.token_hash == token_hash))
+
+
+def _stored(roles: Mapping[int, Role]) -> dict[str, Role]:
+    return {str(key): role for key, role in roles.items()}

@@ -107,7 +107,12 @@ def list_repositories(call: Call) -> Answer:
     found = _shared(call.world, installation, user)
     if not found:
         raise not_found()
-    return call.page([repositories.present(call.world, each) for each in found], "repositories")
+    held = repositories.present_permissions
+    shown = [
+        {**repositories.present(call.world, each), "permissions": held(each.role_of(user))}
+        for each in found
+    ]
+    return call.page(shown, "repositories")
 
 
 # The flow itself

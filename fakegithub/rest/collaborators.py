@@ -7,14 +7,13 @@ from typing import Any
 from fakegithub.access.answers import Answer, RequestRefused, not_found
 from fakegithub.rest.calls import Call, Routes
 from fakegithub.shapes import users
+from fakegithub.shapes.repositories import STEPS, present_permissions
 from fakegithub.world.model import FakeUser
 from fakegithub.world.roles import RoleName
 
 routes = Routes()
 
 _COLLABORATOR = "/repos/{owner}/{repo}/collaborators/{username}"
-_STEPS = {"admin": RoleName.ADMIN, "maintain": RoleName.MAINTAIN, "push": RoleName.WRITE,
-          "triage": RoleName.TRIAGE, "pull": RoleName.READ}  # fmt: skip
 # The older `permission` field knows four levels only.
 _FOLDED = {RoleName.MAINTAIN: "write", RoleName.TRIAGE: "read"}
 
@@ -31,7 +30,7 @@ def _named(call: Call) -> FakeUser:
 
 def _shape(call: Call, user: FakeUser) -> dict[str, Any]:
     role = call.repository.role_of(user)
-    held = {step: role.at_least(least) for step, least in _STEPS.items()}
+    held = present_permissions(role)
     return {**users.present(call.world, user), "permissions": held, "role_name": str(role)}
 
 
@@ -44,7 +43,7 @@ def _invited(call: Call, user: FakeUser) -> bool:
 @routes.get("/repos/{owner}/{repo}/collaborators", app="metadata=read", person=RoleName.WRITE)
 def list_collaborators(call: Call) -> Answer:
     """Everyone invited, optionally those with at least `permission`."""
-    least = _STEPS.get(call.query.get("permission", "pull"), RoleName.READ)
+    least = STEPS.get(call.query.get("permission", "pull"), RoleName.READ)
     found = [u for u in call.world.users.values() if _invited(call, u)]
     found = [u for u in found if call.repository.role_of(u).at_least(least)]
     return call.page([_shape(call, user) for user in found])
@@ -72,7 +71,7 @@ def check(call: Call) -> Answer:
 def add(call: Call) -> Answer:
     """Give a role; here nobody needs to accept an invitation."""
     given = call.body.get("permission", "push")
-    role = _STEPS.get(given) or (RoleName(given) if given in list(RoleName) else None)
+    role = STEPS.get(given) or (RoleName(given) if given in list(RoleName) else None)
     if role is None:
         raise RequestRefused(422, "Validation Failed")
     call.repository.roles[_named(call).login.lower()] = role

@@ -120,6 +120,16 @@ def present(world: World, repository: FakeRepository) -> dict[str, Any]:
     }
 
 
+STEPS = {"admin": RoleName.ADMIN, "maintain": RoleName.MAINTAIN, "push": RoleName.WRITE,
+         "triage": RoleName.TRIAGE, "pull": RoleName.READ}  # fmt: skip
+"""What `permissions` has, and the least role that holds it."""
+
+
+def present_permissions(role: RoleName) -> dict[str, bool]:
+    """What somebody with this role may do."""
+    return {name: role.at_least(least) for name, least in STEPS.items()}
+
+
 def present_full(world: World, repository: FakeRepository, role: RoleName) -> dict[str, Any]:
     """The form `GET /repos/{owner}/{repo}` answers, with merge settings.
 
@@ -128,11 +138,9 @@ def present_full(world: World, repository: FakeRepository, role: RoleName) -> di
         repository: the one that is shown.
         role: the caller's, for what `permissions` says that they may do.
     """
-    steps = {"admin": RoleName.ADMIN, "maintain": RoleName.MAINTAIN, "push": RoleName.WRITE,
-             "triage": RoleName.TRIAGE, "pull": RoleName.READ}  # fmt: skip
     return {
         **present(world, repository),
-        "permissions": {name: role.at_least(least) for name, least in steps.items()},
+        "permissions": present_permissions(role),
         "allow_merge_commit": repository.allow_merge_commit,
         "allow_squash_merge": repository.allow_squash_merge,
         "allow_rebase_merge": repository.allow_rebase_merge,

@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Collection
+from datetime import UTC, datetime, timedelta
 from html import unescape
+from itertools import count
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.app import Bot
+from bot.cockpit import permissions
+from bot.cockpit.permissions import BELIEVED_FOR, Sight, Unknown, VisitorPermissions
 from bot.cockpit.request import AccessRule, PageRoute
+from bot.github.errors import Unavailable
+from bot.records import sessions
+from bot.records.database import open_database, url_from
+from bot.records.schema import migrate
+from bot.triggers import Repository, Role
 from fakegithub.server import DemoGitHub
 from fakegithub.world.roles import RoleName
-from tests.cockpit.conftest import Arrives
+from tests.cockpit.conftest import Arrives, known_to_bot
 from tests.cockpit.house import House
 from tests.cockpit.visitor import Page, Visitor
 from tests.shop import Clock, Shop
@@ -187,3 +199,168 @@ async def test_a_change_without_this_sessions_token_is_refused(
         refused = await alice.post(action, form, follow=True, **headers)
         assert refused.status == 403
     del shop, run
+
+
+async def test_a_login_asks_the_installation_nothing_and_shows_what_is_added_after_it(
+    arrives: Arrives, bot: Bot, shop: Shop, github: DemoGitHub
+) -> None:
+    def asked() -> int:
+        sent = bot.github.requests.by_route("cockpit")
+        return sum(times for route, times in sent.items() if "collaborators" in route)
+
+    await known_to_bot(bot, shop)
+    before = asked()
+    alice, mallory = await arrives("alice"), await arrives("mallory")
+    page = await alice.get(f"/ui/incidents?repo={shop.name}")
+    assert page.status == 200
+    assert asked() == before
+    names = {"private": True, "to-all": False, "to-her": False}
+    for name, is_private in names.items():
+        added = github.create_repository(shop.repository.owner, f"{shop.repository.name}-{name}")
+        added.private = is_private
+        chosen = shop.installation().repositories
+        assert chosen is not None
+        chosen.add(added.id)
+        if name != "to-all":
+            github.set_collaborator(added, "alice", RoleName.READ)
+
+    async def seen() -> bool:
+        bot.served._at = None  # the list is renewed once a minute; a test has no minute
+        page = await alice.get("/ui/incidents")
+        return f"{shop.name}-private" in page.text
+
+    await shop.eventually(seen)
+    page = await alice.get("/ui/incidents")
+    assert {name for name in names if f"{shop.name}-{name}" in page.text} == {"private", "to-her"}
+    assert f"{shop.name}-" not in (await mallory.get("/ui/incidents")).text
+
+
+class _Company:
+    """Many repositories, and a GitHub that answers about them, later, or never."""
+
+    def __init__(self, records: AsyncEngine, repositories: int) -> None:
+        self.records = records
+        self.now = datetime(2026, 5, 1, tzinfo=UTC)
+        self.served = [
+            Repository(id=number, owner="acme", name=f"r{number}", installation_id=number % 2)
+            for number in range(1, repositories + 1)
+        ]
+        self.asked: list[int] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.silent: Collection[int] = ()
+        self.rights = VisitorPermissions(records, self._served, self._role_of, lambda: self.now)
+        self._keys = count(1)
+
+    async def log_in(self, shared: Collection[int]) -> str:
+        """Somebody comes who sees these; the key of their session."""
+        roles = dict.fromkeys(shared, Role.WRITE)
+        key = f"key {next(self._keys)}"
+        async with self.records.begin() as conn:
+            await sessions.begin(
+                conn, key, login="alice", csrf="x", repositories=shared, now=self.now,
+                until=self.now + timedelta(hours=12), roles=await self.rights.at_login(roles),
+            )  # fmt: skip
+        return key
+
+    async def sight(self, key: str) -> Sight:
+        """What they see now."""
+        async with self.records.connect() as conn:
+            session = await sessions.find(conn, key, now=self.now)
+        assert session is not None
+        return await self.rights.of(session)
+
+    async def settled(self, key: str) -> Sight:
+        """What they see once GitHub has said all it says."""
+        await self.sight(key)
+        for reading in self.rights._readings.values():
+            await asyncio.wait([reading.task])
+        return await self.sight(key)
+
+    async def _served(self) -> list[Repository]:
+        return self.served
+
+    async def _role_of(self, repository: Repository, login: str, is_new: bool) -> Role:
+        del login, is_new
+        self.asked.append(repository.id)
+        await self.answers.wait()
+        if repository.installation_id in self.silent:
+            raise Unavailable("GitHub does not answer")
+        return Role.WRITE
+
+
+@pytest.fixture
+async def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Company]:
+    """Five hundred repositories: more than one installation may ask about in a minute."""
+    monkeypatch.setattr(permissions, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(permissions, "_AT_FIRST_S", 0.05)
+    await migrate(url_from(tmp_path))
+    records = open_database(url_from(tmp_path))
+    company = _Company(records, 500)
+    yield company
+    await company.rights.close()
+    await records.dispose()
+
+
+async def test_rights_in_many_repositories_are_read_behind_the_page_and_rarely(
+    company: _Company,
+) -> None:
+    key = await company.log_in(range(1, 501))
+    company.answers.clear()
+    for _ in range(8):
+        # Twice the pages of a quarter of an hour cost nothing.
+        assert len((await company.sight(key)).seen) == 500
+        company.now += timedelta(minutes=4)
+    assert company.asked == []
+    company.now += timedelta(minutes=20)
+    sight = await company.sight(key)
+    assert (len(sight.seen), sight.as_of, sight.left) == (500, None, 0)
+    assert 0 < len(company.asked) < 10
+    # Once nothing holds any more, there is nothing to see before GitHub has said something.
+    company.now += BELIEVED_FOR
+    with pytest.raises(Unknown):
+        await company.sight(key)
+    company.answers.set()
+    assert len((await company.settled(key)).seen) == 500
+    assert len(company.asked) == 500
+
+
+async def test_an_installation_that_cannot_be_read_hides_only_its_own_repositories(
+    company: _Company,
+) -> None:
+    key = await company.log_in(range(1, 501))
+    company.silent = {1}
+    company.now += timedelta(minutes=51)
+    sight = await company.settled(key)
+    assert (len(sight.seen), sight.left) == (500, 0)
+    assert sight.as_of is not None
+    company.now += BELIEVED_FOR
+    sight = await company.settled(key)
+    assert (len(sight.seen), sight.left) == (250, 250)
+    # What failed is not asked about at every page.
+    asked = len(company.asked)
+    for _ in range(5):
+        company.now += timedelta(seconds=30)
+        await company.sight(key)
+    assert len(company.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("served_before", "shared", "seen"),
+    [(0, 0, 500), (400, 400, 500), (400, 3, 103), (400, 0, 0), (500, 0, 0)],
+    ids=["nothing was served", "sees all", "sees some", "sees nothing", "sees nothing of all"],
+)
+async def test_whoever_saw_something_or_came_first_sees_what_is_added(
+    company: _Company, served_before: int, shared: int, seen: int
+) -> None:
+    everything, company.served = company.served, company.served[:served_before]
+    key = await company.log_in(range(1, shared + 1))
+    assert len((await company.sight(key)).seen) == shared
+    company.served = everything
+    assert len((await company.settled(key)).seen) == seen
+    # An outsider costs nothing, and leaves nothing behind.
+    assert len(set(company.asked)) == (seen - shared if seen else 0)
+    async with company.records.connect() as conn:
+        session = await sessions.find(conn, key, now=company.now)
+    assert session is not None
+    assert bool(session.roles) is bool(seen)

@@ -172,6 +172,7 @@ CALLS: Mapping[str, Call] = {
     "deployments.of": lambda _, r: r.deployments.of(SHA),
     "deployments.statuses": lambda _, r: r.deployments.statuses(1),
     "permissions.role_of": lambda _, r: r.permissions.role_of("octocat"),
+    "permissions.is_collaborator": lambda _, r: r.permissions.is_collaborator("octocat"),
     "permissions.people": lambda _, r: r.permissions.people(Role.WRITE),
     "permissions.admins": lambda _, r: r.permissions.admins(),
     "rules.for_branch": lambda _, r: r.rules.for_branch("main", FACTS),
