@@ -20,7 +20,7 @@ from bot.cockpit.permissions import Sight, VisibleRepository
 from bot.cockpit.ramps import RolloutLane, RolloutLanes
 from bot.cockpit.request import OPEN_WORD, AccessRule, PageRoute, Visit, incident_filter
 from bot.cockpit.scoped_records import ScopedRecords
-from bot.cockpit.text import Next, chain_said, leading, what_next
+from bot.cockpit.text import Next, chain_said, what_next
 from bot.config import Config
 from bot.errors import Passing
 from bot.github.errors import GitHubError
@@ -190,13 +190,13 @@ class Tiles:
 
     async def of(self, incidents: Sequence[Incident]) -> dict[str, Tile]:
         """Make the tiles of these incidents, by id."""
-        runs = await self._window.runs_of([each.id for each in incidents])
+        runs = await self._window.leading_runs([each.id for each in incidents])
         asked = await self._window.asked_a_founder()
         found = {}
         for each in incidents:
-            run = leading(runs[each.id])
+            run = runs.get(each.id)
             at_work = await self._active(run, each) if run and run.is_live else None
-            found[each.id] = Tile(each, run, what_next(each, runs[each.id], asked), at_work)
+            found[each.id] = Tile(each, run, what_next(each, run, asked), at_work)
         return found
 
     async def at_work(

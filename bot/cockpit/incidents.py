@@ -56,6 +56,7 @@ class BisectPages:
 
 
 PER_PAGE = 50
+MOST_RUNS = 25
 MOST_TOLD = 500
 
 
@@ -91,7 +92,8 @@ class IncidentPages:
         )
 
     async def page(self, visit: Visit) -> web.StreamResponse:
-        """One incident."""
+        """One incident; of its Runs the newest, or those `before` one, and those at work."""
+        before = identity(visit.query, "before")
         async with visit.window() as window:
             incident = await window.incident(visit.request.match_info["incident"])
             if incident is None:
@@ -100,14 +102,19 @@ class IncidentPages:
                     "There is no such incident among those you can see.",
                     "It may be in a repository you have no access to.",
                 )
-            runs = (await window.runs_of([incident.id]))[incident.id]
+            found = await window.runs_of(incident, before=before, limit=MOST_RUNS + 1)
+            live = await window.live_runs_of(incident)
+            newest = found if before is None else await window.runs_of(incident, limit=1)
+            lead = (await window.leading_runs([incident.id])).get(incident.id)
+            shown = {run.id: run for run in (*reversed(found[:MOST_RUNS]), *live)}
+            runs = sorted(shown.values(), key=lambda each: (each.created_at, each.id))
             steps = {run.id: await window.steps_of(run) for run in runs}
             approvals = {run.id: await window.approval_of(run) for run in runs}
             waiting = await window.asked_a_founder()
             timeline = await window.timeline(incident)
-            before = incident.recurrence_of or incident.duplicate_of
-            earlier = await window.incident(before) if before else None
-            shown = await answer_to_show(visit, window)
+            other = incident.recurrence_of or incident.duplicate_of
+            earlier = await window.incident(other) if other else None
+            answer = await answer_to_show(visit, window)
         seen = visit.sight.seen[incident.repository_id]
         asked = {
             run: await self._deciding.question(
@@ -121,18 +128,22 @@ class IncidentPages:
             incident=incident,
             seen=seen,
             runs=runs,
+            live=live,
+            lead=lead,
+            before=before,
+            more=found[MOST_RUNS - 1].id if len(found) > MOST_RUNS else None,
             steps=steps,
             asked=asked,
             irreversible=_irreversible(timeline),
             timeline=timeline[-MOST_TOLD:],
             left_out=max(0, len(timeline) - MOST_TOLD),
             earlier=earlier,
-            next=what_next(incident, runs, waiting),
-            can_retry=can_retry(incident, runs),
+            next=what_next(incident, lead, waiting),
+            can_retry=can_retry(incident, newest[0] if newest else None),
             said=action_said,
             records_branch=RECORDS_BRANCH,
             severities=list(reversed(Severity)),
-            request_answer=shown,
+            request_answer=answer,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -101,9 +101,21 @@ class ScopedRecords:
         """Which incidents wait for a person; their ids."""
         return await dashboard.needing_somebody(self._conn, self._ids)
 
-    async def runs_of(self, incident_ids: Sequence[str]) -> dict[str, list[StoredRun]]:
-        """The Runs of incidents, oldest first."""
-        return await dashboard.runs_of(self._conn, self._ids, incident_ids)
+    async def leading_runs(self, incident_ids: Collection[str]) -> dict[str, StoredRun]:
+        """The Run of each incident that says where it stands."""
+        return await dashboard.leading_runs(self._conn, self._ids, incident_ids)
+
+    async def runs_of(
+        self, incident: Incident, *, before: str | None = None, limit: int
+    ) -> list[StoredRun]:
+        """The newest Runs of an incident, or those before one, newest first."""
+        return await dashboard.runs_of(
+            self._conn, self._ids, incident.id, before=before, limit=limit
+        )
+
+    async def live_runs_of(self, incident: Incident) -> list[StoredRun]:
+        """What is at work on an incident, oldest first."""
+        return await dashboard.live_runs_of(self._conn, self._ids, incident.id)
 
     async def run(self, run_id: str) -> StoredRun | None:
         """One Run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
@@ -288,22 +288,14 @@ class Next:
     details: tuple[str, ...] = ()
 
 
-def leading(runs: Sequence[StoredRun]) -> StoredRun | None:
-    """Which Run of an incident says where it stands (`runs`: oldest first)?
+def what_next(incident: Incident, last: StoredRun | None, asked_a_founder: Collection[str]) -> Next:
+    """Say the one next thing, as people were told it.
 
-    The one at work. Of those that are over, the newest that told people something.
+    Args:
+        incident: what it is about.
+        last: its Run that says where it stands.
+        asked_a_founder: Runs that only they decide.
     """
-    return max(
-        runs, key=lambda each: (each.is_live, each.standing is not None, each.created_at, each.id),
-        default=None,
-    )  # fmt: skip
-
-
-def what_next(
-    incident: Incident, runs: Sequence[StoredRun], asked_a_founder: Collection[str]
-) -> Next:
-    """Say the one next thing, as people were told it; `asked_a_founder`: Runs only they decide."""
-    last = leading(runs)
     if not incident.is_open:
         return Next("Done: this is over.")
     if last is None:
@@ -383,9 +375,10 @@ def stage_of(run: StoredRun) -> int:
     return _STAGE_OF.get(run.state, len(STAGES) - 1)
 
 
-def can_retry(incident: Incident, runs: Sequence[StoredRun]) -> bool:
+def can_retry(incident: Incident, newest: StoredRun | None) -> bool:
     """Whether `/retry` would do something."""
-    return incident.is_open and bool(runs) and runs[-1].state is not RunState.SUCCEEDED
+    is_done = newest is None or newest.state is RunState.SUCCEEDED
+    return incident.is_open and not is_done
 
 
 def action_said(entry: AuditEntry) -> str:

@@ -5,7 +5,7 @@ Every function takes the ids of the repositories that may be looked at, and read
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
@@ -132,6 +132,14 @@ async def times(conn: AsyncConnection, repositories: Ids, *, since: datetime) ->
     )
 
 
+async def live_runs_of(
+    conn: AsyncConnection, repositories: Ids, incident_id: str
+) -> list[StoredRun]:
+    """Read the Runs of an incident that may still do something, oldest first."""
+    query = sa.select(runs).where(*_live(repositories), runs.c.incident_id == incident_id)
+    return [_run(row) for row in await conn.execute(query.order_by(runs.c.id))]
+
+
 async def live_runs(
     conn: AsyncConnection, repositories: Ids, *, limit: int, besides: Collection[str] = ()
 ) -> list[StoredRun]:
@@ -148,28 +156,32 @@ async def count_live(conn: AsyncConnection, repositories: Ids) -> int:
     return int((await conn.execute(query)).scalar_one())
 
 
+# Which Run of an incident says where it stands: the one at work; of those that are over, the newest
+# that told people something.
+_LEADING = (
+    sa.select(runs.c.id)
+    .where(runs.c.incident_id == incidents.c.id)
+    .order_by(
+        runs.c.finished_at.is_(None).desc(),
+        runs.c.standing.is_not(None).desc(),
+        runs.c.created_at.desc(),
+        runs.c.id.desc(),
+    )
+    .limit(1)
+    .correlate(incidents)
+    .scalar_subquery()
+)
+
+
 async def needing_somebody(conn: AsyncConnection, repositories: Ids) -> list[str]:
     """Which open incidents wait for a person? Their ids, the gravest first, then the oldest.
 
     Whatever they wait for: a yes, a mended check, a review, or that anybody begins. The Run that
-    counts is the one at work, else the newest that told people something.
+    counts is the leading one.
     """
-    leading = (
-        sa.select(runs.c.id)
-        .where(runs.c.incident_id == incidents.c.id)
-        .order_by(
-            runs.c.finished_at.is_(None).desc(),
-            runs.c.standing.is_not(None).desc(),
-            runs.c.created_at.desc(),
-            runs.c.id.desc(),
-        )
-        .limit(1)
-        .correlate(incidents)
-        .scalar_subquery()
-    )
     query = (
         sa.select(incidents.c.id)
-        .select_from(incidents.outerjoin(runs, runs.c.id == leading))
+        .select_from(incidents.outerjoin(runs, runs.c.id == _LEADING))
         .where(
             incidents.c.repository_id.in_(repositories),
             incidents.c.status.in_(sorted(OPEN)),
@@ -184,17 +196,34 @@ async def needing_somebody(conn: AsyncConnection, repositories: Ids) -> list[str
     return list((await conn.execute(query)).scalars())
 
 
-async def runs_of(
-    conn: AsyncConnection, repositories: Ids, incident_ids: Sequence[str]
-) -> dict[str, list[StoredRun]]:
-    """Read the Runs of several incidents, oldest first, by incident."""
-    query = sa.select(runs).where(
-        runs.c.incident_id.in_(incident_ids), runs.c.repository_id.in_(repositories)
+async def leading_runs(
+    conn: AsyncConnection, repositories: Ids, incident_ids: Collection[str]
+) -> dict[str, StoredRun]:
+    """Read the Run of each of these incidents that says where it stands, by incident."""
+    query = (
+        sa.select(runs)
+        .select_from(incidents.join(runs, runs.c.id == _LEADING))
+        .where(incidents.c.id.in_(incident_ids), incidents.c.repository_id.in_(repositories))
     )
-    found: dict[str, list[StoredRun]] = {each: [] for each in incident_ids}
-    for row in await conn.execute(query.order_by(runs.c.created_at, runs.c.id)):
-        found[row.incident_id].append(_run(row))
-    return found
+    return {row.incident_id: _run(row) for row in await conn.execute(query)}
+
+
+async def runs_of(
+    conn: AsyncConnection,
+    repositories: Ids,
+    incident_id: str,
+    *,
+    before: str | None = None,
+    limit: int,
+) -> list[StoredRun]:
+    """Read the newest Runs of an incident, or those before one, newest first."""
+    query = sa.select(runs).where(
+        runs.c.incident_id == incident_id, runs.c.repository_id.in_(repositories)
+    )
+    if before is not None:
+        query = query.where(runs.c.id < before)
+    rows = await conn.execute(query.order_by(runs.c.id.desc()).limit(limit))
+    return [_run(row) for row in rows]
 
 
 async def usual_duration(

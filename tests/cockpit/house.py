@@ -159,6 +159,27 @@ class House:
             assert made is not None
         return found, made
 
+    async def tried_again(self, incident: Incident, times: int, since: datetime) -> list[str]:
+        """Further Runs of an incident, all but the first of which broke off; their ids."""
+        made = []
+        for number in range(times):
+            at = since + timedelta(seconds=number)
+            trigger = Trigger(
+                source=Source(kind=SourceKind.ISSUE_COMMENT, object_id=f"house-{next(_numbers)}"),
+                repository=self.repository,
+                actor=Actor(kind=ActorKind.PERSON, login="alice"),
+                received_at=at,
+                request=RevertRequest(targets=(PullRequestTarget(number=1),)),
+            )
+            made.append(derived_id(trigger.key, at))
+            async with self.records.begin() as conn:
+                await runs.start(conn, made[-1], trigger, playbook="revert", at=at)
+                await runs.note(conn, made[-1], at=at, incident_id=incident.id)
+                await runs.move(conn, made[-1], RunState.PREFLIGHT, at=at)
+                if number:
+                    await runs.move(conn, made[-1], RunState.FAILED, at=at, reason="no room")
+        return made
+
     async def tell(self, run: StoredRun, headline: str, *details: str) -> None:
         """People were told that they are needed."""
         async with self.records.begin() as conn:

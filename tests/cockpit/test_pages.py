@@ -18,6 +18,7 @@ from yarl import URL
 from bot.app import Bot
 from bot.cockpit import audit, live
 from bot.cockpit.home import MOST_HEADS, PER_PAGE
+from bot.cockpit.incidents import MOST_RUNS
 from bot.cockpit.live import MOST_OF_ONE
 from bot.cockpit.permissions import Sight, Unknown
 from bot.cockpit.request import KINDS
@@ -216,6 +217,31 @@ async def test_the_first_page_says_how_things_stand(
     assert "Self-work: paused" in page.words
     assert "the evals are red" in page.words
     assert "reverts a day" in page.words
+
+
+async def test_an_incident_with_many_runs_shows_the_newest_and_those_at_work_and_leads_to_all(
+    arrives: Arrives, house: House
+) -> None:
+    incident, first = await house.incident("Logins fail", state=RunState.FAILED, reason="no room")
+    at_work, *others = await house.tried_again(incident, 2 * MOST_RUNS, house.now)
+    alice = await arrives("alice")
+    page = await alice.get(f"/ui/incidents/{incident.id}")
+    left, seen = {first.id, *others}, 0
+    while True:
+        shown = set(re.findall(r'id="ids-([0-9a-z]+)"', page.text))
+        # What is at work is decided upon, however long ago it began.
+        assert at_work in shown
+        assert len(shown) <= MOST_RUNS + 1
+        assert page.form("/cancel")["run"] == at_work
+        assert page.form("/retry")["run"] == at_work
+        left, seen = left - shown, seen + 1
+        earlier = re.search(r'<a rel="next" href="([^"]+)">Earlier runs', page.text)
+        assert ("The newest runs" in page.words) is (seen > 1)
+        if earlier is None:
+            break
+        page = await alice.get(unescape(earlier[1]))
+    assert (left, seen) == (set(), 3)
+    assert (await alice.get(f"/ui/incidents/{incident.id}?before=x")).status == 400
 
 
 async def test_a_stream_that_comes_back_is_told_at_once_whether_it_missed_something(
