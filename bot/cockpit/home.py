@@ -274,12 +274,14 @@ class HouseState:
     """Everything on the page.
 
     Attributes:
-        needs_you: what waits for a person, the gravest first; `needs_you_count` with what is cut.
-        config_questions: versions of the configuration that do not count; counted with them.
+        needs_you: what waits for a person, the gravest first; `hidden_count` more are cut.
+        config_questions: versions of the configuration that do not count, and those only named;
+            `needs_you_count` has all that waits.
         listed_count: how many incidents of the severity that is asked for are open.
         others: those of them that need nobody; `is_cut` where there are more than are shown.
-        elsewhere: Runs at work on what no tile is about.
+        elsewhere: Runs at work on what no tile is about; `elsewhere_count` with what is cut.
         active_count: how many Runs are at work, shown or not.
+        lanes: shadows and ramps under way; `lanes_count` with what is cut.
         heads: the ends of audit chains, those first that are not whole; `heads_count` of all.
     """
 
@@ -287,11 +289,14 @@ class HouseState:
     open: dict[Severity, int]
     needs_you: tuple[Tile, ...]
     needs_you_count: int
+    hidden_count: int
     config_questions: tuple[ConfigQuestion, ...]
+    further_questions: tuple[ConfigQuestion, ...]
     listed_count: int
     others: tuple[Tile, ...]
     is_cut: bool
     elsewhere: tuple[Active, ...]
+    elsewhere_count: int
     active_count: int
     heads: tuple[ChainHead, ...]
     heads_count: int
@@ -299,6 +304,7 @@ class HouseState:
     times: Times
     pauses: tuple[Pause, ...]
     lanes: tuple[RolloutLane, ...]
+    lanes_count: int
     spent: tuple[WindowUse, ...]
 
     @property
@@ -340,6 +346,7 @@ class HomePage:
             tiles = await shelf.of(list(known.values()))
             live = await window.live_runs(limit=MOST_ACTIVE, besides=list(known))
             active_count = await window.count_live()
+            lanes_count = await window.count_ledgers()
             heads = _chain_heads(await window.heads(), sight, self._chains)
             shown = await answer_to_show(visit, window)
             spenders = await _spenders(window, sight, visit.now)
@@ -349,13 +356,16 @@ class HomePage:
                 open=counts,
                 needs_you=tuple(tiles[each] for each in needing[:MOST_WAITING] if each in tiles),
                 needs_you_count=waiting,
+                hidden_count=len(needing[MOST_WAITING:]),
                 config_questions=tuple(config_questions[:MOST_WAITING]),
+                further_questions=tuple(config_questions[MOST_WAITING:]),
                 others=tuple(
                     tiles[each.id] for each in gravest if not tiles[each.id].next.is_yours
                 ),
                 listed_count=listed,
                 is_cut=listed > len(gravest),
                 elsewhere=await shelf.at_work(live, known),
+                elsewhere_count=await window.count_live(besides=list(known)),
                 active_count=active_count,
                 heads=heads[:MOST_HEADS],
                 heads_count=len(heads),
@@ -365,10 +375,10 @@ class HomePage:
                 lanes=tuple(
                     [
                         await self._lanes.look(each, await window.served_by(each), visit.now)
-                        for each in await window.ledgers(limit=MOST_LANES)
-                        if each.closed_at is None
+                        for each in await window.ledgers(limit=min(MOST_LANES, lanes_count))
                     ]
                 ),
+                lanes_count=lanes_count,
                 spent=spent[:MOST_BUDGETS],
             )
         only = next(iter(sight.seen.values())) if len(sight.seen) == 1 else None

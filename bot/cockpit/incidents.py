@@ -21,6 +21,7 @@ from bot.cockpit.request import (
 from bot.cockpit.text import action_said, can_retry, what_next
 from bot.playbooks.incident.record_files import RECORDS_BRANCH
 from bot.records.audit.chain import AuditEntry
+from bot.records.bisects import MOST_SUSPECTS
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import Severity
 
@@ -50,6 +51,7 @@ class BisectPages:
             seen=seen,
             incident=incident,
             progress=progress,
+            is_cut=progress is not None and len(progress.suspects) == MOST_SUSPECTS,
             chart=chart,
             request_answer=shown,
         )

@@ -155,20 +155,23 @@ class Live:
         self, before: Mapping[int, str], after: Mapping[int, str], sight: Sight
     ) -> list[str]:
         """What happened to which incidents, for those who cannot see the page change."""
+        told: list[tuple[int, str]] = []
         said: list[str] = []
         async with self._records.connect() as conn:
             for repository, mark in after.items():
                 known = _number(before.get(repository, ""))
                 if known is None or mark == before.get(repository):
                     continue
-                told = await dashboard.incidents_told_of(conn, repository, after=known)
-                for identity in told[:_MOST_SAID]:
-                    incident = await incidents.find(conn, identity)
-                    if incident is not None:
-                        title = plain(incident.title, 80)
-                        name = sight.seen[repository].repository.full_name
-                        said.append(f"{name}: {title}: {incident.status}")
-        return said[:_MOST_SAID]
+                found = await dashboard.incidents_told_of(conn, repository, after=known)
+                told += [(repository, each) for each in found]
+            for repository, identity in told[:_MOST_SAID]:
+                incident = await incidents.find(conn, identity)
+                if incident is not None:
+                    name = sight.seen[repository].repository.full_name
+                    said.append(f"{name}: {plain(incident.title, 80)}: {incident.status}")
+        if (more := len(told) - _MOST_SAID) > 0:
+            said.append(f"{more} more incident{'s' if more > 1 else ''} changed")
+        return said
 
     # --- one look for everybody ---
 

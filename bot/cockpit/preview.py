@@ -166,6 +166,8 @@ def of_revert(plan: RevertPlan) -> Preview:
         count = len(each.commits)
         commits = "1 commit" if count == 1 else f"{count} commits"
         lines.append(f"Undo {name}, {markdown.text(each.title, limit=200)} ({commits}).")
+    if (more := len(plan.offenders) - _NAMED) > 0:
+        lines.append(f"Undo {more} more.")
     steps = as_declared(_BEFORE_THE_MERGE)
     if isinstance(plan.outcome, RevertConflict):
         paths = _named(tuple(each.path for each in plan.outcome.paths))

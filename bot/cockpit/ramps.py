@@ -27,7 +27,7 @@ from bot.canary.report import (
 )
 from bot.cockpit.actions import answer_to_show
 from bot.cockpit.render import LineChart, lines_of
-from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit
+from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit, whole_number
 from bot.playbooks.rollout.evidence import watched
 from bot.records.lifecycle import UnknownRecord
 from bot.traffic.evaluation import Evaluations, RampEvaluation, ShadowEvaluation, UnreadableEvidence
@@ -185,7 +185,8 @@ def _up_to_now(report: RampReport | ShadowDiffReport, ledger: EvidenceLog) -> li
     return [*points, CurvePoint(at=at, log_e=log_e)]
 
 
-MOST = 30
+PER_PAGE = 30
+_MOST_PAGES = 100_000
 
 
 class RampPages:
@@ -205,14 +206,18 @@ class RampPages:
     async def index(self, visit: Visit) -> web.StreamResponse:
         """Who serves what, and every shadow and ramp, the newest first."""
         sight, chosen = visit.narrowed()
+        page = min(whole_number(visit.query, "page") or 1, _MOST_PAGES)
         async with visit.window(sight) as window:
-            ledgers = await window.ledgers(limit=MOST)
+            found = await window.ledgers(limit=PER_PAGE + 1, beyond=(page - 1) * PER_PAGE)
             serving = await window.serving()
             lanes = [
                 await self._lanes.look(each, await window.served_by(each), visit.now)
-                for each in ledgers
+                for each in found[:PER_PAGE]
             ]
-        return visit.page("ramps.html", chosen=chosen, lanes_shown=lanes, serving=serving)
+        more = page + 1 if len(found) > PER_PAGE else None
+        return visit.page(
+            "ramps.html", chosen=chosen, lanes_shown=lanes, serving=serving, page=page, more=more
+        )
 
     async def page(self, visit: Visit) -> web.StreamResponse:
         """One shadow or ramp."""

@@ -93,9 +93,9 @@ class ScopedRecords:
         """What is at work on other incidents than these, oldest first."""
         return await dashboard.live_runs(self._conn, self._ids, limit=limit, besides=besides)
 
-    async def count_live(self) -> int:
-        """How much is at work."""
-        return await dashboard.count_live(self._conn, self._ids)
+    async def count_live(self, *, besides: Collection[str] = ()) -> int:
+        """How much is at work, on other incidents than these."""
+        return await dashboard.count_live(self._conn, self._ids, besides=besides)
 
     async def needing_somebody(self) -> list[str]:
         """Which incidents wait for a person; their ids."""
@@ -147,9 +147,13 @@ class ScopedRecords:
 
     # Traffic, pauses, budgets
 
-    async def ledgers(self, *, limit: int) -> list[EvidenceLog]:
+    async def ledgers(self, *, limit: int, beyond: int = 0) -> list[EvidenceLog]:
         """Shadows and ramps: those under way, then the newest of those that are over."""
-        return await ledgers.newest(self._conn, self._ids, limit=limit)
+        return await ledgers.newest(self._conn, self._ids, limit=limit, beyond=beyond)
+
+    async def count_ledgers(self) -> int:
+        """How many shadows and ramps are under way."""
+        return await ledgers.count_open(self._conn, self._ids)
 
     async def ledger(self, attempt: str) -> EvidenceLog | None:
         """One shadow or ramp."""

@@ -40,6 +40,10 @@ class Suspected(Value):
     subject: str = ""
 
 
+MOST_SUSPECTS = 20
+"""Of a long list, the likeliest are kept to be shown."""
+
+
 class BisectProgress(Value):
     """A bisect under way or at its end."""
 

@@ -144,15 +144,17 @@ async def live_runs(
     conn: AsyncConnection, repositories: Ids, *, limit: int, besides: Collection[str] = ()
 ) -> list[StoredRun]:
     """Read the Runs that may still do something, oldest first; `besides`: not these incidents'."""
-    is_other = sa.or_(runs.c.incident_id.is_(None), runs.c.incident_id.not_in(besides))
-    query = sa.select(runs).where(*_live(repositories), is_other)
+    query = sa.select(runs).where(*_live(repositories), _besides(besides))
     oldest = query.order_by(runs.c.created_at, runs.c.id).limit(limit)
     return [_run(row) for row in await conn.execute(oldest)]
 
 
-async def count_live(conn: AsyncConnection, repositories: Ids) -> int:
-    """Count the Runs that may still do something."""
-    query = sa.select(sa.func.count()).select_from(runs).where(*_live(repositories))
+async def count_live(
+    conn: AsyncConnection, repositories: Ids, *, besides: Collection[str] = ()
+) -> int:
+    """Count the Runs that may still do something; `besides`: not these incidents'."""
+    query = sa.select(sa.func.count()).select_from(runs)
+    query = query.where(*_live(repositories), _besides(besides))
     return int((await conn.execute(query)).scalar_one())
 
 
@@ -360,6 +362,10 @@ def _filtered(repositories: Ids, wanted: Filter) -> sa.Select[Any]:
 
 def _live(repositories: Ids) -> tuple[sa.ColumnElement[bool], ...]:
     return runs.c.finished_at.is_(None), runs.c.repository_id.in_(repositories)
+
+
+def _besides(incident_ids: Collection[str]) -> sa.ColumnElement[bool]:
+    return sa.or_(runs.c.incident_id.is_(None), runs.c.incident_id.not_in(incident_ids))
 
 
 def _incident(row: sa.Row[Any]) -> Incident:

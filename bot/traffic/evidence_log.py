@@ -276,16 +276,29 @@ async def under_way(conn: AsyncConnection) -> set[str]:
 
 
 async def newest(
-    conn: AsyncConnection, repositories: Collection[int], *, limit: int
+    conn: AsyncConnection, repositories: Collection[int], *, limit: int, beyond: int = 0
 ) -> list[EvidenceLog]:
-    """Read the ledgers of these repositories: the open ones, then the newest of the others."""
+    """Read the ledgers of these repositories: the open ones, then the newest of the others.
+
+    Those `beyond` so many.
+    """
     query = (
         sa.select(evidence)
         .where(evidence.c.repository_id.in_(repositories))
-        .order_by(evidence.c.closed_at.is_not(None), evidence.c.opened_at.desc())
+        .order_by(
+            evidence.c.closed_at.is_not(None), evidence.c.opened_at.desc(), evidence.c.attempt
+        )
         .limit(limit)
+        .offset(beyond)
     )
     return [_ledger(row) for row in await conn.execute(query)]
+
+
+async def count_open(conn: AsyncConnection, repositories: Collection[int]) -> int:
+    """Count the ledgers of these repositories that are not over."""
+    is_open = evidence.c.repository_id.in_(repositories), evidence.c.closed_at.is_(None)
+    query = sa.select(sa.func.count()).select_from(evidence).where(*is_open)
+    return int((await conn.execute(query)).scalar_one())
 
 
 async def locked(conn: AsyncConnection, attempt: str) -> EvidenceLog:

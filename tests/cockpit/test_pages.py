@@ -16,17 +16,19 @@ import sqlalchemy as sa
 from yarl import URL
 
 from bot.app import Bot
-from bot.cockpit import audit, live
+from bot.cockpit import audit, home, live, ramps
 from bot.cockpit.home import MOST_HEADS, PER_PAGE
 from bot.cockpit.incidents import MOST_RUNS
 from bot.cockpit.live import MOST_OF_ONE
 from bot.cockpit.permissions import Sight, Unknown
 from bot.cockpit.request import KINDS
 from bot.cockpit.text import moment
+from bot.records import sensitive_config
 from bot.records.audit import chain
 from bot.records.audit.anchors import Anchor, public_key
 from bot.records.audit.chain import GENESIS, AuditEntry
 from bot.records.lifecycle import RunState
+from bot.records.sensitive_config import ConfigQuestion
 from bot.records.sessions import Session
 from bot.records.tables.safety import audit_entries
 from bot.slash_commands import ENTRIES
@@ -217,6 +219,49 @@ async def test_the_first_page_says_how_things_stand(
     assert "Self-work: paused" in page.words
     assert "the evals are red" in page.words
     assert "reverts a day" in page.words
+
+
+async def test_what_a_page_leaves_out_it_says_and_leads_to(
+    arrives: Arrives, bot: Bot, house: House, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MOST_WAITING", "MOST_LANES", "MOST_TILES", "MOST_ACTIVE"):
+        monkeypatch.setattr(home, name, 1)
+    monkeypatch.setattr(ramps, "PER_PAGE", 1)
+    names = ["llm.rank", "llm.find", "llm.sum"]
+    for name in names:
+        await house.ramp(name)
+    for number in range(2):
+        await house.incident(f"Waits {number}", state=RunState.FAILED)
+    async with bot.records.begin() as conn:
+        for number in range(1, 4):
+            await sensitive_config.ask(
+                conn,
+                ConfigQuestion(
+                    repository_id=shop.repository.id, number=number, digest=f"{number}",
+                    sections=("caps",), asked_by="bob", asked_at=house.now,
+                ),
+            )  # fmt: skip
+    alice = await arrives("alice")
+    page = await alice.get(f"/ui/?repo={shop.name}")
+    assert "5 things need you" in page.words
+    assert "1 more incident needs somebody" in page.words
+    assert "2 more configurations" in page.words
+    assert len({n for n in range(1, 4) if f'/{shop.name}/pull/{n}"' in page.text}) == 3
+    assert "All 5 open incidents" in page.words
+    # Of three ramps under way two are at work on what no tile is about; one of them is shown.
+    assert re.search(r"2 more at work, which began later", page.words)
+    assert page.text.partition('id="lanes"')[2].partition("</section>")[0].count("<h3>") == 1
+    more = re.search(r'href="([^"]+)">All 3 shadows and ramps', page.text)
+    assert more
+    found, address = [], unescape(more[1])
+    while address:
+        page = await alice.get(address)
+        found += [name for name in names if f"<bdi>{name}</bdi></a></h3>" in page.text]
+        older = re.search(r'rel="next" href="([^"]+)"', page.text)
+        address = unescape(older[1]) if older else ""
+    assert sorted(found) == sorted(names)
+    assert "There are no more." in (await alice.get("/ui/ramps?page=999999")).words
+    assert (await alice.get("/ui/ramps?page=-1")).status == 400
 
 
 async def test_an_incident_with_many_runs_shows_the_newest_and_those_at_work_and_leads_to_all(

@@ -218,9 +218,7 @@ async def test_a_login_asks_the_installation_nothing_and_shows_what_is_added_aft
     for name, is_private in names.items():
         added = github.create_repository(shop.repository.owner, f"{shop.repository.name}-{name}")
         added.private = is_private
-        chosen = shop.installation().repositories
-        assert chosen is not None
-        chosen.add(added.id)
+        shop.serve_too(added)
         if name != "to-all":
             github.set_collaborator(added, "alice", RoleName.READ)
 

@@ -13,7 +13,7 @@ from bot.playbooks.bisect.trials import TrialRow
 from bot.playbooks.checks.green import CheckRow, CheckTally, Counting, State
 from bot.playbooks.incident.report_base import ReportAccount, pointers
 from bot.records.audit.anchors import Anchor
-from bot.records.bisects import BisectProgress, Suspected
+from bot.records.bisects import MOST_SUSPECTS, BisectProgress, Suspected
 from bot.records.documents.adr import AdrFacts, Option, render
 from bot.records.documents.artifacts import canonical_bytes
 from bot.records.documents.reports import (
@@ -32,7 +32,6 @@ from bot.triggers import Trigger
 
 BARS_SHOWN = 60
 """Bars of the posterior that a phone can still show."""
-SUSPECTS_SHOWN = 20
 
 
 def decision(case: BisectMessages, *, at: datetime, seed: str | None, audit: Anchor) -> str:
@@ -113,7 +112,7 @@ def shown(
                 probability=each.probability,
                 subject=case.subjects.get(each.sha, ""),
             )
-            for each in finding.suspects[:SUSPECTS_SHOWN]
+            for each in finding.suspects[:MOST_SUSPECTS]
         ),
         trials=tuple(_made(row) for row in trials),
         trials_left=range_search.trials_left,
