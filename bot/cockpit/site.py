@@ -240,7 +240,7 @@ class Cockpit:
             raise PageRefused(403, "This was sent from another site: nothing was done.")
 
     def _to_login(self, visit: Visit) -> web.StreamResponse:
-        if visit.request.method != "GET" or visit.request.path == f"{ROOT}/events":
+        if visit.request.method not in ("GET", "HEAD") or visit.request.path == f"{ROOT}/events":
             raise PageRefused(401, "You are not logged in.", "Log in, then try again.")
         back = URL(f"{ROOT}/login").with_query(back=visit.request.path_qs)
         return see_other(str(back))

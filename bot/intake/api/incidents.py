@@ -35,9 +35,10 @@ from bot.intake.http.bodies import as_json, read_model, read_query
 from bot.intake.http.openapi import Endpoint
 from bot.intake.http.problems import FieldProblem, Handler, HttpProblem
 from bot.intake.inbox import Inbox
-from bot.records import incidents, runs
+from bot.records import dashboard, incidents, runs
 from bot.records.audit import chain
 from bot.records.audit.chain import AuditEntry, UnreadableRow
+from bot.records.dashboard import Filter
 from bot.records.database import reading
 from bot.records.incidents import Incident
 from bot.records.runs import StoredRun
@@ -67,10 +68,12 @@ class StoredRecords:
         """Read from this database."""
         self._database = reading(database)
 
-    async def incidents(self, repository_id: int, limit: int) -> list[Incident]:
-        """Return the latest Incidents of a repository, newest first."""
+    async def incidents(self, repository_id: int, before: str | None, limit: int) -> list[Incident]:
+        """Return the latest Incidents of a repository, or those before one, newest first."""
         async with self._database.begin() as connection:
-            return await incidents.list_recent(connection, repository_id, limit=limit)
+            return await dashboard.newest(
+                connection, [repository_id], Filter(), before=before, limit=limit
+            )
 
     async def incident(self, incident_id: str) -> Incident | None:
         """Return one Incident; by the id of a request that joined one: that one."""
@@ -122,8 +125,10 @@ class DeclinedRequest(Exception):
 class Records(Protocol):
     """What the API reads; it never writes."""
 
-    async def incidents(self, repository_id: int, limit: int) -> Sequence[Incident]:
-        """Return the latest Incidents of a repository, newest first."""
+    async def incidents(
+        self, repository_id: int, before: str | None, limit: int
+    ) -> Sequence[Incident]:
+        """Return the latest Incidents of a repository, or those before one, newest first."""
 
     async def incident(self, incident_id: str) -> Incident | None:
         """Return one Incident."""
@@ -291,8 +296,10 @@ class Api:
         token = await self._callers.caller(request, Role.READ)
         query = read_query(request, IncidentsQuery)
         repository = await self._callers.repository(token, query.repository)
-        found = await self._records.incidents(repository.id, query.limit)
-        return as_json(IncidentsAnswer(incidents=[_named(each, repository) for each in found]))
+        found = await self._records.incidents(repository.id, query.before, query.limit)
+        more = found[-1].id if len(found) == query.limit else None
+        named = [_named(each, repository) for each in found]
+        return as_json(IncidentsAnswer(incidents=named, next=more))
 
     async def incident(self, request: web.Request) -> web.Response:
         """`GET /incidents/{id}`."""

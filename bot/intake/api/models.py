@@ -27,6 +27,7 @@ from bot.records.audit.chain import AuditEntry, UnreadableRow
 from bot.records.incidents import Incident
 from bot.records.runs import StoredRun
 from bot.triggers import (
+    RUN_ID,
     CapabilityName,
     CommitTarget,
     Numeric,
@@ -183,9 +184,10 @@ class AcceptedAnswer(BaseModel):
 
 
 class IncidentsAnswer(BaseModel):
-    """Incidents, newest first."""
+    """Incidents, newest first; `next` is the `before` of the next page, or null."""
 
     incidents: list[Incident]
+    next: str | None
 
 
 class IncidentAnswer(BaseModel):
@@ -214,8 +216,9 @@ class _Query(BaseModel):
 
 
 class IncidentsQuery(_Query):
-    """Which Incidents."""
+    """Which Incidents, the newest first: `limit` of those that are older than `before`."""
 
+    before: str | None = Field(default=None, pattern=f"^{RUN_ID.pattern}$")
     limit: int = Field(default=50, ge=1, le=200)
 
 

@@ -402,6 +402,11 @@ async def test_incidents_runs_and_the_audit_chain_can_be_read(client: Client) ->
     _, run = await reader.call("GET", f"/runs/{accepted['run']}")
     _, chain = await reader.call("GET", "/audit?after=0&repository=acme/app")
     assert [each["id"] for each in listed["incidents"]] == [accepted["incident"]]
+    assert listed["next"] is None
+    _, first = await reader.call("GET", "/incidents?limit=1")
+    assert first["next"] == accepted["incident"]
+    _, rest = await reader.call("GET", f"/incidents?limit=1&before={first['next']}")
+    assert rest == {"incidents": [], "next": None}
     assert one["incident"]["status"] == "active"
     assert run["run"]["incident_id"] == accepted["incident"]
     assert [entry["action"] for entry in chain["entries"]] == ["incident.opened"]
@@ -440,7 +445,8 @@ async def test_what_happened_elsewhere_cannot_be_read(client: Client, served: Se
 @pytest.mark.parametrize(
     "path",
     [
-        "/incidents?limit=0", "/incidents?limit=x", "/incidents?limit=999", "/audit?after=-1",
+        "/incidents?limit=0", "/incidents?before=x", "/incidents?limit=x", "/incidents?limit=999",
+        "/audit?after=-1",
         "/audit?page=2", "/incidents?repository=x", "/audit?after=9223372036854775808",
     ],
 )  # fmt: skip
