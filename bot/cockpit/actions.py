@@ -321,7 +321,11 @@ class Actions:
         )
         found = triggers(asked, visit.now)
         if len(found) != 1:
-            raise PageRefused(400, "That is not a command: it begins with a slash, as in /status.")
+            raise PageRefused(
+                400,
+                "That is not a command.",
+                "A command begins with a slash, as in /status. Help lists them.",
+            )
         return found[0]
 
     def _corrected(

@@ -136,7 +136,7 @@ class BudgetPages:
         """Show the budgets of some repositories, by name, from the one that follows `after`."""
         sight, chosen = visit.narrowed()
         after = visit.query.get("after", "").lower()
-        named = sorted(sight.seen.values(), key=lambda each: each.repository.full_name.lower())
+        named = sight.by_name
         left = [each for each in named if each.repository.full_name.lower() > after]
         shown = left[:PER_PAGE]
         async with visit.window(sight) as window:

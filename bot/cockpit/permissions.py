@@ -6,6 +6,7 @@ What is shown goes by this. What is done is judged again when it is carried out,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ class Sight:
         """The repositories' ids."""
         return tuple(self.seen)
 
+    @property
+    def by_name(self) -> list[VisibleRepository]:
+        """The repositories in the order in which people look for them."""
+        return sorted(self.seen.values(), key=_name)
+
     def named(self, full_name: str) -> VisibleRepository | None:
         """The repository of this name; None also where there is one they may not see."""
         wanted = full_name.lower()
@@ -122,6 +128,12 @@ class _Reading:
             self.began, self.found = before.began, before.found
         self.fault: Exception | None = None
         self.task: asyncio.Task[None]
+        self._begun_s = time.monotonic()
+
+    @property
+    def age_s(self) -> float:
+        """For how many seconds GitHub has been asked."""
+        return time.monotonic() - self._begun_s
 
     @property
     def left(self) -> list[Repository]:
@@ -196,9 +208,10 @@ class VisitorPermissions:
         roles, as_of, left = known if is_believed else {}, None, 0
         if wanted:
             reading = self._read(session, wanted, is_due, now)
-            patience = _PATIENCE_S if is_believed else _AT_FIRST_S
+            # One page waits for a reading; those after it show what holds meanwhile.
+            patience = _PATIENCE_S - reading.age_s if is_believed else _AT_FIRST_S
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(reading.task), patience)
+                await asyncio.wait_for(asyncio.shield(reading.task), max(patience, 0.0))
             roles = {**roles, **reading.found}
             if not is_believed:
                 left = len(reading.left)

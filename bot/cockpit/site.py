@@ -241,7 +241,9 @@ class Cockpit:
 
     def _to_login(self, visit: Visit) -> web.StreamResponse:
         if visit.request.method not in ("GET", "HEAD") or visit.request.path == f"{ROOT}/events":
-            raise PageRefused(401, "You are not logged in.", "Log in, then try again.")
+            raise PageRefused(
+                401, "You are not logged in any more: nothing was done.", "Log in, then try again."
+            )
         back = URL(f"{ROOT}/login").with_query(back=visit.request.path_qs)
         return see_other(str(back))
 
@@ -274,14 +276,27 @@ class Cockpit:
 
 def _refusal(visit: Visit, refused: PageRefused) -> web.Response:
     """Say no on a page, with the way back to the form that was sent."""
-    sent_from = visit.form.get("back", "")
+    # A stranger's form is not read; who was logged in a moment ago comes back to its page.
+    sent_from = visit.form.get("back", "") or _referrer(visit)
     return visit.page(
         "refused.html",
         status=refused.status,
         what=refused.what,
         remedy=refused.remedy,
         again=visit.templates.prefix + inside(sent_from) if sent_from else "",
+        back=inside(sent_from) if sent_from else "",
     )
+
+
+def _referrer(visit: Visit) -> str:
+    """The page of ours that a form was sent from, as browsers tell it."""
+    if visit.request.method != "POST":
+        return ""
+    try:
+        path = URL(visit.request.headers.get("Referer", "")).raw_path_qs
+    except ValueError:
+        return ""
+    return path.removeprefix(visit.templates.prefix)
 
 
 async def _to_the_cockpit(_: web.Request) -> web.StreamResponse:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
@@ -84,6 +86,19 @@ async def test_after_logging_out_the_old_key_opens_nothing(arrives: Arrives, hou
     page = await alice.post("/ui/logout", {"csrf": csrf})
 
     assert page.url.path == "/ui/login"
+    # A form that was open in another tab: its page is come back to, and no other.
+    for referrer, back in (
+        (f"{alice.cockpit}/ui/incidents?status=open", "/ui/incidents?status=open"),
+        ("https://evil.example/ui/../x", "/ui/"),
+        ("http://[", ""),
+        ("", ""),
+    ):
+        page = await alice.post("/ui/act", {"csrf": csrf, "line": "/status"}, Referer=referrer)
+        assert page.status == 401
+        assert "You are not logged in any more: nothing was done." in page.words
+        login = re.search(r'href="/ui/login(?:\?back=([^"]*))?">Log in', page.text)
+        assert login
+        assert unquote(login[1] or "") == back
     thief = await arrives("")
     thief.session.cookie_jar.update_cookies(key, thief.cockpit)
     assert (await thief.get("/ui/", follow=False)).status == 303

@@ -424,6 +424,11 @@ async def test_many_repositories_are_shown_and_asked_about_a_dozen_at_a_time(
         address = unescape(more[1])
     assert found == sorted(set(found))
     assert [shop.name, f"{shop.name}-00"] == found[: found.index(f"{shop.name}-01")][-2:]
+    # Nothing is begun in a repository that nobody chose.
+    start = await alice.get("/ui/start")
+    options = re.findall(r"<option[^>]*>([^<]+)</option>", start.text)
+    assert options == ["choose …", *sorted(options[1:])]
+    assert len(options) > 13
     only = await alice.get(f"/ui/budgets?repo={shop.name}")
     assert "reverts a day ▲ nearly used up 80.0% 8 of 10" in only.words
     assert "hotfix PRs a day 0.0% 0 of 10" in only.words
