@@ -35,6 +35,7 @@ class Outage(StrEnum):
     AWAY = "the database could not be reached"
     BUSY = "the database is locked"
     READ_ONLY = "the database cannot be written"
+    REFUSED = "the database does not let this bot in"
     FULL = "the disk is full"
     LIMIT = "this machine has no room for more open files"
 
@@ -52,12 +53,17 @@ _BY_SQLSTATE = {
     "08": Outage.AWAY,  # connection exception
     "0A000": Outage.READ_ONLY,  # a standby says so of a transaction that says it may write
     "25006": Outage.READ_ONLY,  # the server became a standby
+    "28": Outage.REFUSED,  # invalid authorization
+    "3D000": Outage.REFUSED,  # the database is not there; it may have been renamed for a moment
     "25P03": Outage.AWAY,  # the session idled in a transaction for too long and was ended
+    "25P04": Outage.AWAY,  # the transaction took longer than the server lets it
     "40001": Outage.BUSY,  # serialization failure: run the transaction again
     "40P01": Outage.BUSY,  # deadlock
+    "42501": Outage.REFUSED,  # insufficient privilege: a right was taken from the user
     "53": Outage.AWAY,  # insufficient resources: memory, connections
     "53100": Outage.FULL,
     "55P03": Outage.BUSY,  # lock not available
+    "57014": Outage.BUSY,  # the statement took longer than the server lets it, or was stopped there
     "57P01": Outage.AWAY,  # admin shutdown
     "57P02": Outage.AWAY,  # crash shutdown
     "57P03": Outage.AWAY,  # cannot connect now
@@ -80,11 +86,13 @@ _BY_ERRNO = {
     errno.EMFILE: Outage.LIMIT,
     errno.ENFILE: Outage.LIMIT,
 }
-# A refused log-in carries no code, only words; waiting does not help there.
-_FOR_GOOD = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|(?:role|database) \S+ does not exist", re.I
+# A refused log-in carries no code, only words. It ends a start (`wiring/database_faults.py`); what
+# is under way waits until somebody has seen to it, as it does for a key that GitHub does not take.
+_REFUSES = re.compile(
+    r"authentication failed|no password supplied|pg_hba\.conf|not permitted to log in|"
+    r"(?:role|database) .+ does not exist",
+    re.IGNORECASE,
 )
-
 
 _SPEAKS_FOR_US = frozenset({"bot", "builtins", "dbos"})
 """Whose errors have words of ours; dbos repeats those of the steps it recorded."""
@@ -165,7 +173,7 @@ def _of_postgresql(error: psycopg.Error) -> Outage | None:
     if state is not None:
         return _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2])
     if isinstance(error, psycopg.OperationalError):
-        return None if _FOR_GOOD.search(str(error)) else Outage.AWAY
+        return Outage.REFUSED if _REFUSES.search(str(error)) else Outage.AWAY
     closed = isinstance(error, psycopg.InterfaceError) and "closed" in str(error)
     return Outage.AWAY if closed else None
 

@@ -21,18 +21,24 @@ PASSING = {
     "08006": Outage.AWAY,
     "0A000": Outage.READ_ONLY,
     "25006": Outage.READ_ONLY,
+    "25P04": Outage.AWAY,
+    "28P01": Outage.REFUSED,
+    "3D000": Outage.REFUSED,
     "40001": Outage.BUSY,
     "40P01": Outage.BUSY,
+    "42501": Outage.REFUSED,
     "53100": Outage.FULL,
     "53200": Outage.AWAY,
     "53300": Outage.AWAY,
     "55P03": Outage.BUSY,
+    "57014": Outage.BUSY,
     "57P01": Outage.AWAY,
     "57P02": Outage.AWAY,
     "57P03": Outage.AWAY,
     "58030": Outage.AWAY,
 }
-LASTING = ("22001", "23505", "42501", "42601", "42P01", "57014", "57P04", "XX001")
+AWAY, REFUSED = Outage.AWAY, Outage.REFUSED
+LASTING = ("22001", "23505", "42601", "42P01", "57P04", "XX001")
 
 
 def wrapped(error: BaseException) -> sa.exc.DBAPIError:
@@ -63,24 +69,25 @@ def test_what_a_statement_did_wrong_does_not_pass_and_is_not_for_people(state: s
 
 
 @pytest.mark.parametrize(
-    ("words", "passes"),
+    ("words", "outage"),
     [
-        ('connection failed: connection to server at "10.0.0.5" failed: Connection refused', True),
-        ('connection is bad: connection to server on socket "/run/x" failed: No such file', True),
-        ("consuming input failed: server closed the connection unexpectedly", True),
-        ("FATAL:  the database system is starting up", True),
-        ("FATAL:  sorry, too many clients already", True),
-        ('FATAL:  password authentication failed for user "playbooks"', False),
-        ('FATAL:  database "nowhere" does not exist', False),
-        ('FATAL:  role "nobody" does not exist', False),
-        ('FATAL:  no pg_hba.conf entry for host "10.0.0.5"', False),
+        ('connection failed: connection to server at "10.0.0.5" failed: Connection refused', AWAY),
+        ('connection is bad: connection to server on socket "/run/x" failed: No such file', AWAY),
+        ("consuming input failed: server closed the connection unexpectedly", AWAY),
+        ("FATAL:  the database system is starting up", AWAY),
+        ("FATAL:  sorry, too many clients already", AWAY),
+        ('FATAL:  password authentication failed for user "playbooks"', REFUSED),
+        ('FATAL:  database "my books" does not exist', REFUSED),
+        ('FATAL:  role "nobody" does not exist', REFUSED),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.5"', REFUSED),
+        ('FATAL:  role "playbooks" is not permitted to log in', REFUSED),
     ],
 )
-def test_a_server_that_cannot_be_reached_passes_and_a_refused_log_in_does_not(
-    words: str, passes: bool
+def test_a_server_that_cannot_be_reached_passes_and_so_does_a_log_in_that_it_refuses(
+    words: str, outage: Outage
 ) -> None:
     error = wrapped(psycopg.OperationalError(words))
-    assert (outage_of(error) is not None) is passes
+    assert outage_of(error) is outage
     assert "10.0.0.5" not in in_public(error)
 
 
