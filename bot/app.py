@@ -77,7 +77,7 @@ from bot.records.database import reading
 from bot.records.github_answers import GitHubMemory
 from bot.records.private_files import keep_private
 from bot.records.replicas import living, time_there
-from bot.records.schema import ForeignDatabase, migrate
+from bot.records.schema import UnfitDatabase, migrate
 from bot.replicas import AnotherApp, Heartbeat, HeartbeatRhythm, NameTaken
 from bot.retention import Retention
 from bot.safety.admission_facts import AdmissionReader
@@ -393,7 +393,7 @@ class Bot:
     async def _begin_on_record(self) -> None:
         try:
             await migrate(self.database_url)
-        except ForeignDatabase as refusal:
+        except UnfitDatabase as refusal:
             raise InvalidSettings(SettingFault("DATABASE_URL", str(refusal))) from refusal
         await self._settle_signing_key()
         try:

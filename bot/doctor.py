@@ -36,7 +36,7 @@ from bot.records.audit.keys import FILE, KeyFileDamaged, SigningKeyRefused, sett
 from bot.records.database import open_existing, sqlite_url
 from bot.records.outages import in_public
 from bot.records.replicas import NameLock, living, of_another_app, time_there
-from bot.records.schema import pending
+from bot.records.schema import UnfitDatabase, pending
 from bot.safety.config_in_force import version_at
 from bot.settings import (
     LOOPBACK,
@@ -298,6 +298,8 @@ async def _database(settings: Settings, found: Readings, running: bool) -> list[
         findings = await _stored(settings, found, records, running)
         is_file = records.dialect.name == "sqlite"
         return findings + (await _engine_file(settings) if is_file else [])
+    except UnfitDatabase as unfit:
+        return [_of(SettingFault("DATABASE_URL", str(unfit)))]
     except Exception as error:  # whatever the driver raises is what the person must see
         if fault := database_fault(error, is_given=settings.database_url is not None):
             return [_of(fault)]
@@ -329,10 +331,10 @@ async def _stored(
     settings: Settings, found: Readings, records: AsyncEngine, running: bool
 ) -> list[DoctorFinding]:
     async with records.connect() as conn:
+        behind = await conn.run_sync(pending)
         if not await conn.run_sync(lambda plain: sa.inspect(plain).get_table_names()):
             made = "its tables are made at the first start"
             return [_good("database", f"{records.dialect.name} answers; {made}")]
-        behind = await conn.run_sync(pending)
     findings = [_good("database", f"{records.dialect.name} answers")]
     if behind:
         remedy = "Make a backup, then start the bot: `playbooks serve` brings it up to date."

@@ -7,6 +7,7 @@ they are about to change.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ _NOTICE_SILENCE: dict[str, str | tuple[str, ...]] = {
 
 https://www.postgresql.org/docs/current/libpq-connect.html; what `DATABASE_URL` says goes first.
 """
+_UNICODE = {"client_encoding": "utf8"}
+"""Whatever the server, the database or the user have as their default: SQL_ASCII gives bytes."""
 _CONNECTIONS_KEPT, _CONNECTIONS = 8, 96
 """Of an SQLite file: a thread and some 100 KiB each, opened as they are needed."""
 
@@ -181,6 +184,8 @@ def with_driver(url: str, *, asynchronous: bool) -> sa.URL:
     if backend == "sqlite":
         return parsed.set(drivername="sqlite+aiosqlite" if asynchronous else "sqlite")
     if backend == "postgresql":
-        query = _NOTICE_SILENCE | dict(parsed.query)
+        # The driver reads no other, and has no parameter for it: libpq takes what stands here.
+        os.environ["PGDATESTYLE"] = "ISO"
+        query = _NOTICE_SILENCE | dict(parsed.query) | _UNICODE
         return parsed.set(drivername="postgresql+psycopg", query=query)
     raise ValueError(f"{backend} is not supported: use a sqlite:/// or postgresql:// address")

@@ -56,16 +56,24 @@ def adopt_former_version(connection: sa.Connection) -> None:
         )
 
 
-class ForeignDatabase(ValueError):
-    """The database is another product's."""
+class UnfitDatabase(ValueError):
+    """The database is another product's, or cannot keep every character."""
 
 
-def refuse_foreign(connection: sa.Connection) -> None:
-    """See that the tables there are ours, before anything is written among them.
+def refuse_unfit(connection: sa.Connection) -> None:
+    """See that every text can be kept there, and that the tables are ours, before anything is.
 
     Raises:
-        ForeignDatabase: alembic's table has a revision of others, or a table has a name of ours.
+        UnfitDatabase: it is in another encoding than UTF-8, alembic's table has a revision of
+            others, or a table has a name of ours.
     """
+    if connection.dialect.name == "postgresql":
+        encoding = connection.execute(sa.text("SHOW server_encoding")).scalar()
+        if encoding != "UTF8":
+            raise UnfitDatabase(
+                f"its encoding is {encoding}, and only UTF8 keeps every character. Give the bot "
+                "another: CREATE DATABASE name OWNER user ENCODING 'UTF8' TEMPLATE template0."
+            )
     tables = sa.inspect(connection).get_table_names()
     if VERSION_TABLE in tables:
         return
@@ -75,7 +83,7 @@ def refuse_foreign(connection: sa.Connection) -> None:
     else:
         is_foreign = "runs" in tables
     if is_foreign:
-        raise ForeignDatabase("another product's tables are in it. Give the bot an empty one.")
+        raise UnfitDatabase("another product's tables are in it. Give the bot an empty one.")
 
 
 def is_newest(connection: sa.Connection) -> bool:
@@ -91,7 +99,7 @@ def is_newest(connection: sa.Connection) -> bool:
 
 def pending(connection: sa.Connection) -> str | None:
     """The revision that a database is at, where this release would migrate it; else None."""
-    refuse_foreign(connection)
+    refuse_unfit(connection)
     tables = sa.inspect(connection).get_table_names()
     table = VERSION_TABLE if VERSION_TABLE in tables else _FORMER_TABLE
     if table not in tables or is_newest(connection):
@@ -104,7 +112,7 @@ async def migrate(url: str) -> None:
     """Bring the database to the newest schema; several processes may do so at once.
 
     Raises:
-        ForeignDatabase: it is another product's.
+        UnfitDatabase: it cannot keep every character, or is another product's.
         ValueError: the URL names an unsupported kind of database.
     """
     await asyncio.to_thread(_upgrade, url)
@@ -120,13 +128,13 @@ def _upgrade(url: str) -> None:
     try:
         # Nearly every start finds nothing to do, and need not wait for whoever writes to see that.
         with engine.connect().execution_options(sqlite_begin="DEFERRED") as connection:
-            refuse_foreign(connection)
+            refuse_unfit(connection)
             if is_newest(connection):
                 return
         with _one_migration_at_a_time, engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            refuse_foreign(connection)
+            refuse_unfit(connection)
             if engine.dialect.name == "sqlite" and not sa.inspect(connection).get_table_names():
                 _make_at_once(connection)
             adopt_former_version(connection)

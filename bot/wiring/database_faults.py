@@ -29,6 +29,9 @@ _FOR_GOOD = (
      "The server's pg_hba.conf must let this user in from here; `?sslmode=require` at the end of "
      "the address encrypts what is said."),
     (r"role .+ does not exist", "Create that user, or correct the name."),
+    (r"no schema has been selected",
+     "The search_path of the user or the database names no schema that is there: ALTER ROLE user "
+     "RESET search_path, and ALTER DATABASE name RESET search_path."),
     (r"database .+ does not exist", "Create it: CREATE DATABASE name OWNER user."),
     (r"root certificate file|certificate verify failed|does not support SSL|sslmode|"
      r"server certificate for", _TLS),

@@ -49,11 +49,11 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 
 
 @contextmanager
-def fresh_database(server: str, template: str = "template1") -> Iterator[str]:
+def fresh_database(server: str, template: str = "template1", options: str = "") -> Iterator[str]:
     """Make a database like the one named `template`; gives its address, and drops it at the end."""
     name = f"playbooks_{os.getpid()}_{next(_names)}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {options}')
     yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

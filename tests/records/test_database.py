@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -22,12 +23,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.engine.storage import ENGINE_FILE, use_write_ahead_log
 from bot.records.database import insert_into, open_database, reading, url_from
-from bot.records.schema import VERSION_TABLE, ForeignDatabase, migrate
+from bot.records.schema import VERSION_TABLE, UnfitDatabase, migrate
 from bot.records.sqlite import InsertAtOnce, Turns
 from bot.records.tables import metadata
 from bot.records.tables.columns import from_rfc3339, in_utc, rfc3339
 from bot.records.tables.intake import inbox
 from bot.records.tables.safety import replicas
+from tests.plugins.postgres import fresh_database
 from tests.records.examples import NOON
 
 MIGRATE = """
@@ -398,9 +400,37 @@ def test_a_database_of_another_product_is_left_alone(theirs: str, tmp_path: Path
     with closing(sqlite3.connect(path)) as file:
         file.executescript(theirs)
         before = file.execute("SELECT name FROM sqlite_master").fetchall()
-        with pytest.raises(ForeignDatabase, match="Give the bot an empty one"):
+        with pytest.raises(UnfitDatabase, match="Give the bot an empty one"):
             asyncio.run(migrate(url_from(tmp_path)))
         assert file.execute("SELECT name FROM sqlite_master").fetchall() == before
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_does_not_keep_every_character_is_refused(
+    postgres_server: str, encoding: str
+) -> None:
+    options = f"ENCODING '{encoding}' LOCALE 'C'"
+    with (
+        fresh_database(postgres_server, "template0", options) as url,
+        pytest.raises(UnfitDatabase, match=f"its encoding is {encoding}, .* ENCODING 'UTF8'"),
+    ):
+        await migrate(url)
+
+
+async def test_what_the_server_is_set_to_changes_nothing_that_is_kept(
+    url: str, request: pytest.FixtureRequest
+) -> None:
+    if not url.startswith("sqlite"):
+        with psycopg.connect(request.getfixturevalue("postgres_server"), autocommit=True) as admin:
+            for setting in ("DateStyle = 'German'", "client_encoding = 'LATIN1'"):
+                admin.execute(f"ALTER DATABASE {sa.make_url(url).database} SET {setting}")
+    engine = open_database(url)
+    row = {"id": "a ναί 🎉", "started_at": NOON, "beat_at": NOON}
+    async with engine.begin() as conn:
+        await conn.execute(sa.insert(replicas).values(row))
+        found = await conn.execute(sa.select(replicas.c.id, replicas.c.beat_at))
+        assert found.one() == (row["id"], NOON)
+    await engine.dispose()
 
 
 async def test_rows_written_at_once_are_all_there_or_none(tmp_path: Path) -> None:

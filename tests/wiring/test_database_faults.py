@@ -57,6 +57,12 @@ async def test_a_user_that_may_only_read(postgres_url: str, at: str) -> None:
     assert "OWNER TO" in remedy
 
 
+async def test_a_search_path_that_leads_nowhere(postgres_url: str) -> None:
+    lost = sa.make_url(postgres_url).update_query_dict({"options": "-csearch_path=nowhere"})
+    what, remedy = await refusal(lost.render_as_string(hide_password=False))
+    assert (what, "search_path" in remedy) == ("no schema has been selected to create in.", True)
+
+
 async def test_an_option_of_the_address_that_nobody_knows(postgres_url: str) -> None:
     odd = sa.make_url(postgres_url).update_query_dict({"sslmod": "require"})
     what, remedy = await refusal(odd.render_as_string(hide_password=False))
