@@ -18,6 +18,7 @@ from bot.records.outages import outage_of
 from bot.records.replicas import NameLock, takeover_lock
 
 log = structlog.get_logger(__name__)
+_EVER = timedelta(days=36_500)
 
 
 class NameTaken(Exception):
@@ -80,6 +81,8 @@ class Heartbeat:
         self._counted = counted
         self._lock = takeover_lock(records)
         self._renewed = time.monotonic()
+        self._there: tuple[datetime, float] | None = None
+        self._sure_at = 0.0
         self._has_joined = False
 
     async def begin(self) -> None:
@@ -136,7 +139,9 @@ class Heartbeat:
         if not self._may_take_over():
             return None
         async with self._records.connect() as conn:
-            return await replicas.living(conn, await self._now(conn), self._rhythm.dead_after)
+            now = await self._now(conn)
+            silent = self._rhythm.dead_after if self._is_sure() else _EVER
+            return await replicas.living(conn, now, silent)
 
     async def is_first(self) -> bool:
         """Whether this replica does what one of them shall do: the eldest that lives."""
@@ -146,7 +151,24 @@ class Heartbeat:
         return first in (None, self._replica)
 
     async def _now(self, conn: AsyncConnection) -> datetime:
-        return await replicas.time_there(conn, self._clock())
+        """The time there, seen beside the time that passed here.
+
+        Where the two disagree, that clock was set or this machine was suspended: how old a
+        sibling's last word is says nothing before each that lives had time for another.
+        """
+        there, here = await replicas.time_there(conn, self._clock()), time.monotonic()
+        if self._there is not None:
+            then, at = self._there
+            passed = timedelta(seconds=here - at)
+            if abs(there - then - passed) > self._rhythm.give_up_after:
+                log.warning("the clock that replicas go by has jumped", by=there - then - passed)
+                self._sure_at = here + self._rhythm.dead_after.total_seconds()
+        self._there = there, here
+        return there
+
+    def _is_sure(self) -> bool:
+        """Whether the ages of siblings' last words can be believed."""
+        return time.monotonic() >= self._sure_at
 
     def _may_take_over(self) -> bool:
         return self._lock is None or self._lock.take()
@@ -167,7 +189,7 @@ class Heartbeat:
                         max(len(await replicas.living(conn, now, self._rhythm.dead_after)), 1)
                     )
                     dead = []
-                    if self._may_take_over():
+                    if self._may_take_over() and self._is_sure():
                         dead = await replicas.take_dead(
                             conn, self._replica, now, self._rhythm.dead_after
                         )

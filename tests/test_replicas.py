@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
@@ -23,6 +25,11 @@ from tests.plugins.postgres import postgres_server, postgres_url
 __all__ = ["postgres_server", "postgres_url"]
 
 QUICK = HeartbeatRhythm(beat_every=timedelta(seconds=0.2), give_up_after=timedelta(seconds=0.5))
+TAKING = HeartbeatRhythm(
+    beat_every=timedelta(seconds=0.2),
+    give_up_after=timedelta(seconds=2),
+    dead_after=timedelta(seconds=3),
+)
 LATER = timedelta(hours=1)
 GOES_ON = "the heartbeat could not be renewed; nobody else is there, so it goes on"
 
@@ -30,7 +37,7 @@ GOES_ON = "the heartbeat could not be renewed; nobody else is there, so it goes 
 class Process:
     """Stands for one bot on the database."""
 
-    def __init__(self, records: AsyncEngine, name: str) -> None:
+    def __init__(self, records: AsyncEngine, name: str, rhythm: HeartbeatRhythm = QUICK) -> None:
         self.taken_over: list[str] = []
         self.gave_up = asyncio.Event()
         self.ahead = timedelta()
@@ -41,7 +48,7 @@ class Process:
             clock=lambda: datetime.now(UTC) + self.ahead,
             take_over=self._take_over,
             give_up=lambda: loop.call_soon_threadsafe(self.gave_up.set),
-            rhythm=QUICK,
+            rhythm=rhythm,
         )
 
     async def beats(self, number: int) -> None:
@@ -125,9 +132,46 @@ async def test_a_machine_whose_clock_is_wrong_takes_nothing_over_and_loses_nothi
     assert not wrong.gave_up.is_set()
 
 
-async def test_a_clock_that_was_set_back_keeps_no_dead_bot_on_sqlite_alive(
-    records: AsyncEngine,
+@pytest.mark.parametrize(
+    "by",
+    ["40 seconds", *(pytest.param(it, marks=pytest.mark.thorough) for it in ("-40 s", "-2 hours"))],
+)
+async def test_a_database_whose_clock_is_set_has_nobody_taken_over_who_lives(
+    postgres_url: str, by: str
 ) -> None:
+    set_by = "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"{set_by} $$ SELECT pg_catalog.clock_timestamp() $$".encode())
+    path = {"options": "-csearch_path=public,pg_catalog"}
+    url = sa.make_url(postgres_url).update_query_dict(path).render_as_string(hide_password=False)
+    await migrate(url)
+    engine = open_database(url)
+    one, other, dead = (Process(engine, name, TAKING) for name in ("one", "other", "dead"))
+    async with alive(one), alive(other):
+        await dead.heartbeat.begin()
+        await asyncio.gather(one.beats(2), other.beats(2))
+        set_by = set_by.replace("CREATE", "CREATE OR REPLACE")
+        with psycopg.connect(postgres_url, autocommit=True) as admin:
+            admin.execute(f"{set_by} $$ SELECT pg_catalog.clock_timestamp() + '{by}' $$".encode())
+        await asyncio.gather(one.beats(2), other.beats(2))
+        for each in (one, other):
+            assert (await each.heartbeat.living() or {}).keys() >= {"one", "other"}
+        await dead.heartbeat._name.release()  # as the server does once it notices
+        await until(lambda: [*one.taken_over, *other.taken_over] == ["dead"])
+        for each in (one, other):
+            await each.heartbeat._name.release()
+    await engine.dispose()
+    assert not one.gave_up.is_set()
+    assert not other.gave_up.is_set()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_clock_that_was_set_back_keeps_no_dead_bot_alive(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    url = url_from(tmp_path) if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    await migrate(url)
+    records = open_database(url)
     now = datetime.now(UTC)
     lives = NameLock(records, "lives")
     assert await lives.take()
@@ -143,6 +187,7 @@ async def test_a_clock_that_was_set_back_keeps_no_dead_bot_on_sqlite_alive(
         await replicas.take_dead(conn, "other", now + timedelta(hours=2))
         assert await replicas.take_dead(conn, "third", now) == ["dead"]
     await lives.release()
+    await records.dispose()
 
 
 async def test_nobody_takes_over_from_a_bot_on_sqlite_that_hangs_but_lives(

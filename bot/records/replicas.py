@@ -94,6 +94,20 @@ class NameLock:
         await session.close()
         return False
 
+    async def is_free(self, conn: AsyncConnection) -> bool:
+        """Whether no process has it; False where that is not known.
+
+        Args:
+            conn: the caller's transaction; on PostgreSQL nobody can take it before that ends.
+        """
+        if conn.dialect.name != "sqlite":
+            taken = sa.select(sa.func.pg_try_advisory_xact_lock(self._number))
+            return bool((await conn.execute(taken)).scalar_one())
+        if self._file is None or not self._file.take():
+            return False
+        self._file.release()
+        return True
+
     async def release(self) -> None:
         """Leave it to others."""
         if self._file is not None:
@@ -103,15 +117,6 @@ class NameLock:
             # A lock of a session goes with the session: the pool must not keep that.
             await session.invalidate()
             await session.close()
-
-
-def _is_free(conn: AsyncConnection, replica: str) -> bool:
-    """Whether no process has this name of an SQLite file's; False where that is not known."""
-    name = NameLock(conn.engine, replica)
-    if name._file is None or not name._file.take():
-        return False
-    name._file.release()
-    return True
 
 
 def _beside(records: AsyncEngine, name: str) -> Path | None:
@@ -246,14 +251,13 @@ async def _alive(
 
 
 async def _gone_ahead(conn: AsyncConnection, now: datetime, dead_after: timedelta) -> list[str]:
-    """The dead whose last word lies ahead: this machine's clock was set back since.
+    """The dead whose last word lies ahead: the clock that all go by was set back since.
 
     They would count for alive until the clock is there again.
     """
-    if conn.dialect.name != "sqlite":
-        return []
-    ahead = sa.select(replicas.c.id).where(replicas.c.beat_at > now + dead_after)
-    return [each for each in (await conn.execute(ahead)).scalars() if _is_free(conn, each)]
+    query = sa.select(replicas.c.id).where(replicas.c.beat_at > now + dead_after)
+    ahead = (await conn.execute(query)).scalars().all()
+    return [each for each in ahead if await NameLock(conn.engine, each).is_free(conn)]
 
 
 async def eldest(
