@@ -458,7 +458,7 @@ def setup(github: str | None, url: str | None, prints: bool, propose: str | None
     "--bot",
     "bot_url",
     callback=_address,
-    help="Where the bot listens; default: PLAYBOOKS_PORT here.",
+    help="Where the bot listens; default: PLAYBOOKS_HOST and _PORT.",
 )
 @click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True,
               help="Seconds between two looks.")  # fmt: skip
@@ -468,7 +468,7 @@ def listen(relay: str | None, bot_url: str | None, every: float) -> None:
     from bot.listen import listen as take
 
     settings = _settings()
-    here = bot_url or f"http://127.0.0.1:{settings.playbooks_port}"
+    here = bot_url or settings.url_here
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(take(settings, relay=relay, bot=here, every=every, say=click.echo))

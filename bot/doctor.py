@@ -43,10 +43,10 @@ from bot.settings import (
     InvalidSettings,
     SettingFault,
     Settings,
-    http_url,
     is_nothing_set,
     load_settings,
     misspelt,
+    url_near,
 )
 from bot.traffic.prometheus import Prometheus
 from bot.trials.pool import TrialPool
@@ -220,8 +220,7 @@ async def _port(settings: Settings) -> DoctorFinding:
     try:
         free_port(host, port)
     except InvalidSettings as refused:
-        near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared
-        if await answers(http_url(near, port)):
+        if await answers(url_near(host, port)):
             return _good("port", _RUNS)
         return _of(refused.faults[0])
     return _good("port", f"{port} is free")
@@ -391,7 +390,7 @@ async def _github(settings: Settings, github: GitHub, most: int) -> list[DoctorF
         installed = [each async for each in github.installations.list()]
         for each in installed:
             findings += _installation(each)
-            if each.suspended_at is None:
+            if each.suspended_at is None and most > 0:
                 of_this = await _repositories(github, each, most)
                 findings += of_this
                 most -= len({finding.subject for finding in of_this})

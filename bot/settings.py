@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -47,6 +48,21 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def http_url(host: str, port: int) -> str:
     """The address of a port of this machine; IPv6 stands in brackets there."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_every_address(host: str) -> bool:
+    """Whether it is `::`, however that is written."""
+    try:
+        return IPv6Address(host) == IPv6Address("::")
+    except ValueError:
+        return False
+
+
+def url_near(host: str, port: int) -> str:
+    """The address at which this machine itself reaches what listens at `host`."""
+    if host == "0.0.0.0":  # noqa: S104 - compared
+        host = "127.0.0.1"
+    return http_url("::1" if is_every_address(host) else host, port)
 
 
 @dataclass(frozen=True)
@@ -348,6 +364,11 @@ class Settings(ServerSettings):
     def public_url(self) -> str:
         """The address people reach this bot at, without a trailing slash."""
         return self.url_at(self.playbooks_port)
+
+    @property
+    def url_here(self) -> str:
+        """The address at which this machine itself reaches this bot."""
+        return url_near(self.playbooks_host, self.playbooks_port)
 
     def url_at(self, port: int) -> str:
         """The same, where the port listened at was not known before (0)."""

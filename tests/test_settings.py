@@ -190,6 +190,25 @@ def test_an_address_of_ipv6_stands_in_brackets(environment: pytest.MonkeyPatch) 
     assert load_settings().public_url == "http://[::1]:8080"
 
 
+@pytest.mark.parametrize(
+    ("host", "near"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104 - compared
+        ("::1", "[::1]"),
+        ("::", "[::1]"),
+        ("0::0", "[::1]"),
+        ("10.1.2.3", "10.1.2.3"),
+    ],
+)
+def test_what_runs_beside_the_bot_reaches_it_where_it_listens(
+    environment: pytest.MonkeyPatch, host: str, near: str
+) -> None:
+    environment.setenv("PLAYBOOKS_HOST", host)
+    environment.setenv("PLAYBOOKS_URL", "https://playbooks.example")
+    assert load_settings().url_here == f"http://{near}:8080"
+
+
 def test_a_value_may_come_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     key.write_text("from the file\n")

@@ -490,7 +490,7 @@ async def rehearse(
         raise NotBegun("No person's token is given: only people's comments are commands.",
                        "Set GH_TOKEN, for instance: GH_TOKEN=$(gh auth token)")  # fmt: skip
     keep_secret([token])
-    where = settings.playbooks_url or f"http://127.0.0.1:{settings.playbooks_port}"
+    where = settings.playbooks_url or settings.url_here
     if not await answers(where):
         raise NotBegun(f"No bot answers at {where}.", "Start it: `playbooks serve`.")
 

@@ -29,8 +29,9 @@ from bot.github.client import GitHub, RepositoryClient
 from bot.github.errors import GitHubError, in_words
 from bot.github.transport.http import Addresses
 from bot.intake.http.auth import is_same_secret
-from bot.intake.http.entrance import Entrance, is_every_address, prefix_of
+from bot.intake.http.entrance import Entrance, prefix_of
 from bot.playbooks.checks.results import GATE_CHECK
+from bot.settings import url_near
 from bot.setup import proposal
 from bot.setup.registration import (
     AppCredentials,
@@ -86,7 +87,7 @@ class SetupSite:
     @property
     def url(self) -> str:
         """Where people reach it."""
-        return (self._given_url or f"http://{_near(self._host)}:{self.port}").rstrip("/")
+        return (self._given_url or url_near(self._host, self.port)).rstrip("/")
 
     @property
     def address(self) -> str:
@@ -259,7 +260,7 @@ class SetupSite:
         """The App's credentials, on disk: GitHub gives them for a code once, so none are lost."""
         if code not in self._exchanged:
             given = await exchange(github, code)
-            is_told = url != f"http://{_near(self._host)}:{self.port}"
+            is_told = url != url_near(self._host, self.port)
             self._exchanged[code] = replace(given, public_url=url if is_told else None)
         given = self._exchanged[code]
         if self._data is not None:
@@ -424,12 +425,6 @@ def _address(given: str, ours: str) -> str:
 def _web_of(api_url: str) -> str:
     """The address in the browser that belongs to a REST address."""
     return api_url.removesuffix("/api/v3").replace("://api.", "://", 1)
-
-
-def _near(host: str) -> str:
-    if host == "0.0.0.0" or is_every_address(host):  # noqa: S104 - compared
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
 
 
 async def _to_setup(_: web.Request) -> web.StreamResponse:

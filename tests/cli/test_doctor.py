@@ -11,17 +11,25 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.doctor import warn
+from bot.doctor import _github, warn
 from bot.records.database import url_from
 from bot.records.schema import migrate
+from bot.settings import load_settings
+from bot.wiring.readings import github_of
+from fakegithub.server import DemoGitHub
+from fakegithub.world.model import FakeUser
 from tests.cli import doctor_scene as make
 from tests.cli.doctor_scene import LONGEST_S, ROOM, Mend, Scene, Served, value
+from tests.people import register_app
 from tests.shop import SECRET, Shop
+
+_numbers = count(1)
 
 
 @pytest.fixture
@@ -265,6 +273,25 @@ async def test_a_stop_while_the_look_around_closes_its_database_is_no_error(
     with pytest.raises(asyncio.CancelledError):
         await looking
     assert [each.getMessage() for each in caplog.records if "pool" in each.name] == []
+
+
+async def test_a_start_asks_of_few_repositories_however_many_accounts_there_are(
+    github: DemoGitHub, owner: FakeUser
+) -> None:
+    fake = register_app(github, owner)
+    for _ in range(4):
+        account = github.create_user(f"account-{next(_numbers)}", organization=True)
+        github.create_repository(account, "one", {"README.md": "One\n"})
+        github.install(fake, account)
+    settings = load_settings(
+        github_api_url=f"{github.url}/api/v3",
+        github_app_id=fake.id,
+        github_private_key=fake.private_key,
+        github_webhook_secret="a secret",  # noqa: S106 - of a GitHub that lives for one test run
+    )
+    async with github_of(settings) as client:
+        await _github(settings, client, 2)
+        assert client.requests.by_route()["GET /installation/repositories"] == 2
 
 
 @pytest.mark.thorough

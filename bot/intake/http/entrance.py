@@ -11,7 +11,6 @@ import os
 import socket
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import IPv6Address
 
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
@@ -19,6 +18,7 @@ from yarl import URL
 
 from bot.intake.http.bodies import CALLERS, STRANGERS, Room
 from bot.intake.http.problems import Handler, HttpProblem, as_problem
+from bot.settings import is_every_address
 
 _MB = 1024 * 1024
 _MOST_HEADERS = 64
@@ -51,14 +51,6 @@ class EntranceLimits:
     grace_seconds: float = 1.0
     strangers: int = 64 * _MB
     callers: int = 64 * _MB
-
-
-def is_every_address(host: str) -> bool:
-    """Whether it is `::`, however that is written."""
-    try:
-        return IPv6Address(host) == IPv6Address("::")
-    except ValueError:
-        return False
 
 
 def of_every_address(host: str, port: int) -> socket.socket | None:
