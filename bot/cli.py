@@ -8,6 +8,7 @@ import gc
 import hashlib
 import json
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -140,6 +141,7 @@ def serve() -> None:
         return
     settings = _settings()
     _keep_one_heap()
+    _take_more_files()
     set_up_logs(settings.log_level, settings.log_format)
     try:
         set_up_tracing(
@@ -161,6 +163,17 @@ def _keep_one_heap() -> None:
     arena_max = -8  # M_ARENA_MAX, https://man7.org/linux/man-pages/man3/mallopt.3.html
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(arena_max, 1)
+
+
+_MANY_FILES = 4096
+
+
+def _take_more_files() -> None:
+    """Take more open files than the 1024 of most systems, as far as this process may."""
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if most < 0 else min(_MANY_FILES, most)
+    if 0 <= files < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _set_up() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import resource
 import socket
 import tracemalloc
 import zlib
@@ -146,6 +147,18 @@ async def test_too_many_connections_close_idle_ones_and_never_one_at_work() -> N
         assert await post(port, b"hello") == (200, "5")
         assert await is_closed(first)
         assert not at_work.at_eof()
+
+
+@pytest.mark.parametrize(("files", "connections"), [(256, 64), (1024, 256), (4096, 1000)])
+def test_connections_leave_files_for_what_the_bot_itself_opens(
+    files: int, connections: int
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, before[1]))
+    try:
+        assert EntranceLimits().connections == connections
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_a_body_that_does_not_come_is_answered_408() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
@@ -24,6 +25,18 @@ _MB = 1024 * 1024
 _MOST_HEADERS = 64
 _UNREAD_S = 2.0
 """Seconds for which a body nobody wants is read on, so that its sender sees the answer."""
+
+
+_MOST_CONNECTIONS = 1000
+
+
+def _affordable() -> int:
+    """Connections at once: most of the files that may be open are for databases, git and GitHub.
+
+    With none left those fail too, and asyncio tries to accept the next connection ever faster.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_CONNECTIONS if files < 0 else min(_MOST_CONNECTIONS, files // 4)
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class EntranceLimits:
     idle_seconds: float = 90.0
     body_seconds: float = 10.0
     caller_seconds: float = 60.0
-    connections: int = 1000
+    connections: int = field(default_factory=_affordable)
     unheard: int = 100
     grace_seconds: float = 1.0
     strangers: int = 64 * _MB
