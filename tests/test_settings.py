@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import pwd
@@ -467,3 +468,22 @@ def test_a_proxy_that_can_be_none_ends_the_start_with_its_variable(
     environment.setenv("HTTPS_PROXY", named)
     with pytest.raises(InvalidSettings, match="HTTPS_PROXY: is no address of an HTTP proxy"):
         read_settings(load_settings(), only_look=True)
+
+
+async def test_where_no_temporary_folder_can_be_written_the_data_folder_has_room(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a container whose file system is closed to writing, or on a disk that is full."""
+
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    environment.setenv("PLAYBOOKS_DATA", str(tmp_path / "data"))
+    environment.setenv("GITHUB_PRIVATE_KEY", PEM)
+    environment.setattr(tempfile, "_get_default_tempdir", none)
+    environment.setattr(tempfile, "tempdir", None)
+    found = read_settings(load_settings())
+    with tempfile.TemporaryDirectory() as scratch:
+        assert Path(scratch).parent == tmp_path / "data" / "mirrors"
+    await found.github.close()
+    await found.records.dispose()

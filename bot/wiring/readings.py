@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -127,10 +128,23 @@ def read_settings(settings: Settings, *, only_look: bool = False, **client: Any)
     if url:
         read("PLAYBOOKS_DATA", writable,
              lambda: _could_be_made(data) if only_look else keep_folder_private(data))  # fmt: skip
+    _settle_temporary_files(data)
     if faults or not (github and senders and addresses is not None and records and url):
         raise InvalidSettings(*faults)
     tokens, mappings = senders
     return Readings(github, tokens, mappings, addresses, url, records, signing)
+
+
+def _settle_temporary_files(data: Path) -> None:
+    """Choose where temporary files go: below the data folder where no other can be written.
+
+    Containers have file systems without any such folder. Left until the first is needed, a disk
+    that is full just then would be told as one that has none, and not be waited for.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = str((data / "mirrors").absolute())
 
 
 def _read(faults: list[SettingFault], name: str, remedy: str, reader: Callable[[], T]) -> T | None:
