@@ -10,7 +10,7 @@ import socket
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -37,8 +37,11 @@ async def entrance(limits: EntranceLimits, host: str = "127.0.0.1") -> AsyncIter
         except TooLarge:
             return web.Response(status=413)
 
+    async def large(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(16 * MB))
+
     app = web.Application()
-    app.add_routes([web.post("/", length), web.get("/", length)])
+    app.add_routes([web.post("/", length), web.get("/", length), web.get("/large", large)])
     opened = Entrance(app, limits, last_answers=0.1)
     port = await opened.open(host, 0)
     try:
@@ -159,6 +162,16 @@ def test_connections_leave_files_for_what_the_bot_itself_opens(
         assert EntranceLimits().connections == connections
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_who_takes_no_answer_keeps_nobody_out() -> None:
+    large = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with AsyncExitStack() as held, entrance(EntranceLimits(connections=3)) as port:
+        for _ in range(3):
+            answer = await held.enter_async_context(knock(port, large))
+            await answer.readuntil(b"\r\n\r\n")
+        for _ in range(3):
+            assert await post(port, b"hello") == (200, "5")
 
 
 async def test_a_body_that_does_not_come_is_answered_408() -> None:

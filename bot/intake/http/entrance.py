@@ -12,6 +12,7 @@ import resource
 import socket
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import chain
 
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
@@ -165,11 +166,14 @@ class Entrance:
     # --- what connections say ---
 
     def opened(self, connection: _Connection) -> None:
-        """Make room for a connection: who has said nothing for longest goes first."""
-        self._open[connection] = None
-        if len(self._open) > self._limits.connections:
+        """Make room for a connection: who has said nothing for longest goes first.
+
+        Where all are at work, it is the oldest: whoever takes no answer would stay for ever.
+        """
+        if len(self._open) >= self._limits.connections:
             idle = (each for each in self._open if not each.is_answered)
-            self._send_away(next(iter(self._unheard), None) or next(idle))
+            self._send_away(next(chain(self._unheard, idle, self._open)))
+        self._open[connection] = None
 
     def unheard(self, connection: _Connection) -> None:
         """A request has begun to come, or is waited for; too many of those make way."""
@@ -198,7 +202,7 @@ class Entrance:
 
     def _send_away(self, connection: _Connection) -> None:
         self.closed(connection)
-        connection.force_close()
+        connection.send_away()
 
 
 class _Connection(RequestHandler):
@@ -224,6 +228,13 @@ class _Connection(RequestHandler):
     def is_answered(self) -> bool:
         """Whether a request of it is at work."""
         return self._request_in_progress
+
+    def send_away(self) -> None:
+        """Close it, whatever its other end has not taken yet: that may be never."""
+        transport = self.transport
+        self.force_close()
+        if transport is not None:
+            transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
