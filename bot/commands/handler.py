@@ -285,7 +285,10 @@ class CommandHandler:
             GitHubError: the configuration is not known, and could not be read.
         """
         client = self._github.repository(
-            trigger.repository, playbook=trigger.request.command, recovery=False, metered=False
+            trigger.repository,
+            playbook=trigger.request.command,
+            metered=False,
+            outsider=trigger.actor.login,
         )
         answer = TriggerAnswer(run, trigger, client, self._writing)
         facts = await self._admission_reader.of_stranger(trigger, role)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ import pytest
 import structlog
 
 from bot.app import Bot
+from bot.github.transport.rate_limit import CREATED_AN_HOUR, RECOVERY, Paced, RequestCost
 from bot.playbooks.run import Patience
 from bot.safety.admission import NEEDS
 from demo.person import Person
@@ -163,6 +165,27 @@ async def test_a_repository_may_ask_for_our_name_before_every_command(shop: Shop
         assert await reactions(shop, (await shop.says(number, words)).comment) == []
     assert await shop.from_bot(number) == []
     assert await (await shop.says(number, "/playbooks status")).reaction() == "+1"
+
+
+@pytest.mark.sampled("/help")
+@pytest.mark.parametrize("words", ["/help", "/status", "/revert"])
+async def test_what_may_be_written_in_an_hour_is_not_used_up_by_answers_to_outsiders(
+    shop: Shop, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = [await shop.merged(f"Change {n}", {f"{n}.py": "a = 1\n"}) for n in (1, 2)]
+    await settled(shop)
+    [lane] = shop.bot.github._lanes.values()
+    monkeypatch.setattr(lane, "paced", Paced())
+    # A demo keeps to no limit.
+    monkeypatch.setattr(shop.bot.github._around, "paces", True)
+    comment, begin = RequestCost("core", 5, creates=True), time.time() - 1800
+    for second in range(CREATED_AN_HOUR * 2 // 5):
+        assert lane.paced.wait(comment, begin + second, RECOVERY) == 0
+    await shop.says(one, words, shop.mallory)
+    await settled(shop)
+    assert await shop.from_bot(one) == []
+    assert await (await shop.says(other, "/help")).reaction() == "+1"
+    assert len(await shop.from_bot(other)) == 1
 
 
 @pytest.mark.thorough
