@@ -45,7 +45,7 @@ READ_EVERY = timedelta(minutes=1)
 _KEPT = 500
 _HOUR_S = 3600.0
 MOST_WITHOUT_RIGHT = 10
-"""Commands an hour of somebody in one repository where they may only look."""
+"""Commands and plans an hour of somebody in one repository where they may only look."""
 
 FoundersOf = Callable[[Repository], Awaitable[Sequence[str]]]
 
@@ -242,6 +242,7 @@ class Actions:
         trigger = self._trigger(visit, seen, line, None)
         if isinstance(trigger.request, CorrectionRequest):
             return self._corrected(visit, seen, line, trigger.request)
+        self._refuse_more(visit, seen)
         try:
             async with asyncio.timeout(_PATIENCE):
                 preview = await self._preview(seen.repository, trigger.request)
@@ -276,7 +277,10 @@ class Actions:
         return see_other(str(back.update_query(request=run)))
 
     def _refuse_more(self, visit: Visit, seen: VisibleRepository) -> None:
-        """Whoever may only look is told so a few times; each time leaves something behind here."""
+        """Whoever may only look is told so a few times.
+
+        A command leaves something behind here, a plan takes of what the repository may ask GitHub.
+        """
         if seen.may(Role.WRITE):
             return
         key = (seen.repository.id, visit.who.login)

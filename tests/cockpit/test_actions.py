@@ -203,16 +203,16 @@ async def test_somebody_who_may_only_read_is_refused_as_in_a_comment(
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("address", ["/ui/act", "/ui/plan"])
 async def test_who_may_only_read_is_told_so_a_few_times_and_no_more_is_kept(
-    arrives: Arrives, shop: Shop
+    arrives: Arrives, shop: Shop, address: str
 ) -> None:
     await known_to_bot(shop.bot, shop)
     mallory = await arrives("mallory")
     csrf = (await mallory.get("/ui/")).forms()[-1]["csrf"]
     form = {"csrf": csrf, "repo": shop.name, "line": "/pause because I say so", "back": "/ui/"}
     pages = [
-        await mallory.post("/ui/act", {**form, "once": str(n)})
-        for n in range(MOST_WITHOUT_RIGHT + 2)
+        await mallory.post(address, {**form, "once": str(n)}) for n in range(MOST_WITHOUT_RIGHT + 2)
     ]
     assert [page.status for page in pages] == [200] * MOST_WITHOUT_RIGHT + [429] * 2
     assert "try again in an hour" in pages[-1].words
