@@ -233,7 +233,8 @@ class Hint:
     are those it had at that moment: one may be gone when it is looked at. `former_sha` is the head
     that a push left behind: who watches a branch waits on its head, so that is whom it concerns.
     `outsider` wrote a pull request from a fork and did this to it themselves. `may_configure` is
-    False where a push surely left the configuration that counts as it was.
+    False where a push surely left the configuration that counts as it was. `is_review` is what
+    anybody may write: it changes nothing but how a pull request was reviewed.
     """
 
     repository: Repository
@@ -245,6 +246,7 @@ class Hint:
     labels: frozenset[str] = field(default=frozenset(), compare=False)
     outsider: str | None = field(default=None, compare=False)
     may_configure: bool = field(default=True, compare=False)
+    is_review: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -315,14 +315,15 @@ def _pull_request_hint(delivery: Delivery, repository: Repository) -> tuple[Mean
     head = event_payloads.sha(delivery.payload, "pull_request", "head", "sha")
     if subject is None:
         return (NothingAsked("nothing to read"),)
-    seen = _labels(delivery)
+    if delivery.event == "pull_request_review":
+        return (Hint(repository, head, (subject,), is_review=True),)
     return (
         Hint(
             repository,
             head,
             (subject,),
             about_pull_request=delivery.action not in _NOT_FOR_THE_GATE,
-            labels=seen,
+            labels=_labels(delivery),
             outsider=_outsider(delivery),
         ),
     )

@@ -313,9 +313,10 @@ class RunHints:
 
     async def _pass_on(self, hint: Hint) -> None:
         self._heard(hint.repository)
-        self._specs.heard(
-            hint.repository, hint.pull_requests, hint.head_sha, outsider=hint.outsider
-        )
+        if not hint.is_review:
+            self._specs.heard(
+                hint.repository, hint.pull_requests, hint.head_sha, outsider=hint.outsider
+            )
         self._stir_keepers(hint)
         heads = {sha for sha in (hint.head_sha, hint.former_sha) if sha is not None}
         async with self._records.connect() as conn:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from bot.records import pauses
 from bot.safety import request_meter
+from bot.safety.gate_reporter import KEPT_AGAIN
 from bot.triggers import SELF_WORK
 from demo.person import Person
 from tests.shop import Clock, Shop
@@ -106,6 +108,23 @@ async def test_one_of_them_leaves_something_to_the_others(
     ):
         await other.propose_from(theirs, "Theirs", {"t": "0"}, branch="topic")
         await has_gate(shop, await theirs.head("topic"))
+
+
+@pytest.mark.thorough
+async def test_what_anybody_writes_in_reviews_costs_no_look_at_the_repository(shop: Shop) -> None:
+    number = await shop.bob.open_pull_request("Bob's", {FILE: SPEC}, branch="work")
+    await says(shop, number, "not known yet")
+    await has_gate(shop, await shop.bob.head("work"))
+    await shop.looked_again()
+    looks = shop.bot.github.requests.total(GATE)
+    reads = shop.bot.github.requests.total("spec")
+    for n in range(3):
+        await shop.mallory.review(number, "COMMENT", f"Words {n}")
+        await shop.github.deliveries.settle()
+        await asyncio.sleep(KEPT_AGAIN.total_seconds())
+    # One look comes every minute anyway.
+    assert shop.bot.github.requests.total(GATE) - looks < 3
+    assert shop.bot.github.requests.total("spec") == reads
 
 
 @pytest.mark.thorough

@@ -204,7 +204,11 @@ def test_a_review_without_words_is_still_a_hint() -> None:
     review = {"id": 5, "body": None, "user": {"type": "User"}, "state": "approved"}
     pull = {"number": 7, "head": {"sha": SHA}}
     payload = about(action="submitted", review=review, pull_request=pull)
-    assert mean("pull_request_review", payload) == (Hint(APP, SHA, (7,)),)
+    [hint] = mean("pull_request_review", payload)
+    assert hint == Hint(APP, SHA, (7,))
+    assert isinstance(hint, Hint)
+    assert hint.is_review
+    assert not hint.about_pull_request
 
 
 def test_the_revert_label_asks_for_a_revert() -> None:
