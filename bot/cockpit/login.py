@@ -83,6 +83,9 @@ class Keys:
 LONGEST_BACK = 1_500
 """Characters of the page to come back to: cookies have 4,096 in all."""
 
+MOST_AT_ONCE = 8
+"""Logins about which GitHub is asked at once: whoever asks for more of them is nobody known."""
+
 
 @dataclass(frozen=True)
 class Pending:
@@ -167,6 +170,7 @@ class Login:
         self._rights = rights
         self._keys = keys
         self._url = url
+        self._asked = 0
 
     def routes(self) -> tuple[PageRoute, ...]:
         """Their addresses."""
@@ -214,6 +218,9 @@ class Login:
             raise PageRefused(400, _NOT_HERE, _AGAIN)
         if visit.query.get("error"):
             raise PageRefused(403, "GitHub did not let you in: you declined, or it did.", _AGAIN)
+        if self._asked >= MOST_AT_ONCE:
+            raise PageRefused(503, "Too many people log in at this moment.", _AGAIN)
+        self._asked += 1
         try:
             visitor = await flow.identify(
                 visit.query.get("code", ""),
@@ -228,6 +235,8 @@ class Login:
             raise PageRefused(
                 503, "GitHub does not answer, so nobody can log in.", "Try again in a minute."
             ) from fault
+        finally:
+            self._asked -= 1
         key = secrets.token_urlsafe(32)
         roles = await self._rights.at_login(visitor.repositories)
         async with self._records.begin() as conn:

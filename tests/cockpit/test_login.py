@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from urllib.parse import unquote
 
 import pytest
@@ -11,11 +13,12 @@ import sqlalchemy as sa
 from yarl import URL
 
 from bot.app import Bot
-from bot.cockpit.login import Seal
+from bot.cockpit.login import MOST_AT_ONCE, Seal
 from bot.cockpit.request import inside
 from bot.records import sessions as stored
 from bot.records.sessions import hash_of
 from bot.records.tables.intake import logins, sessions
+from fakegithub.faults.request_faults import Held
 from fakegithub.server import DemoGitHub
 from tests.cockpit.conftest import Arrives
 from tests.cockpit.house import House
@@ -198,6 +201,30 @@ def test_no_way_of_writing_an_address_leads_elsewhere(before: str) -> None:
 )
 def test_pages_of_ours_are_come_back_to(ours: str) -> None:
     assert URL(inside(ours)) == URL(ours)
+
+
+async def test_strangers_who_come_back_with_no_good_code_leave_room_for_everybody_else(
+    arrives: Arrives, house: House, github: DemoGitHub
+) -> None:
+    del house
+    stranger, let_go = await arrives(""), asyncio.Event()
+    begun = await stranger.get("/ui/login/start?back=/ui/", follow=False)
+    state = URL(begun.headers["Location"]).query["state"]
+    github.faults.add(
+        Held(let_go), method="POST", path="/login/oauth/access_token", times=MOST_AT_ONCE
+    )
+    back = [
+        asyncio.create_task(stranger.get(f"/ui/login/callback?code={n}&state={state}"))
+        for n in range(30)
+    ]
+    try:
+        for turned_away in islice(asyncio.as_completed(back, timeout=10), 30 - MOST_AT_ONCE):
+            assert (await turned_away).status == 503
+    finally:
+        let_go.set()
+    statuses = [(await each).status for each in back]
+    assert statuses.count(403) == MOST_AT_ONCE
+    assert (await (await arrives("")).log_in("alice")).status == 200
 
 
 async def test_beginning_to_log_in_leaves_nothing_here(arrives: Arrives, bot: Bot) -> None:
