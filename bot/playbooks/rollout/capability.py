@@ -24,7 +24,7 @@ from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
 from bot.records.lifecycle import RunState
 from bot.records.pauses import Pause
-from bot.traffic.allocation import CandidatePaused, Decided
+from bot.traffic.allocation import AttemptOver, CandidatePaused, Decided
 from bot.traffic.flagd import Allocation, Split, flag_document, written
 from bot.triggers import OURSELVES, Value
 
@@ -251,7 +251,8 @@ class TrafficControl:
             source: the counters it is judged by; None: observations that clients report.
 
         Raises:
-            StepFailed: the capability is paused, or has another shadow or ramp.
+            StepFailed: the capability is paused, has another shadow or ramp, or is served by
+                another baseline by now.
         """
         plan = self._settled
 
@@ -263,6 +264,14 @@ class TrafficControl:
                 raise CandidatePaused(
                     f"{plan.capability} is paused ({held.reason}): lift the pause before a "
                     "candidate gets traffic"
+                )
+            # Nor may who was rolled back meanwhile serve again as the baseline of another one.
+            serving = await allocation.find(conn, self._repository, plan.capability)
+            if serving is not None and serving.split.baseline != plan.policy.baseline:
+                raise AttemptOver(
+                    f"{serving.split.baseline} serves {plan.capability} now, and "
+                    f"{plan.policy.baseline} does not any more: {plan.candidate} was to be "
+                    "compared with that one, so shadow it again"
                 )
             await lift_latch(conn, self._repository, plan.capability, at=now, why=asked_for)
             await ledgers.open_log(

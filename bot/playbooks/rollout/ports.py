@@ -30,6 +30,10 @@ from bot.triggers import Trigger
 class RolloutAllocation(Protocol):
     """Who serves."""
 
+    async def find(
+        self, conn: AsyncConnection, repository_id: int, capability: str
+    ) -> Allocation | None: ...
+
     async def lift_pause(
         self, conn: AsyncConnection, repository_id: int, capability: str, decided: Decided
     ) -> Allocation | None: ...

@@ -18,16 +18,7 @@ async def test_what_was_tried_since_does_not_hide_the_promotion_before_it(
     providers: Providers, tried: str, ended: str
 ) -> None:
     shop = providers.shop
-    issue = await providers.shadowed()
-    await shop.says(issue, f"/ramp {CAPABILITY}")
-    await providers.ramping(5)
-
-    async def promoted() -> bool:
-        await providers.served()
-        return (await providers.flag())["variants"] == {"baseline": "provider-b"}
-
-    await shop.eventually(promoted)
-    await shop.alone()
+    await _promoted(providers)
     another = await shop.alice.open_issue("Try provider-c", "It may be better still.")
     attempt = await shop.says(another, f"/shadow {CAPABILITY} provider-c")
     await providers.mirroring()
@@ -53,6 +44,41 @@ async def test_what_was_tried_since_does_not_hide_the_promotion_before_it(
     again = await shop.says(another, takes_back)
     assert await again.reaction() == "confused"
     assert await providers.provider() == "provider-a"
+
+
+async def _promoted(providers: Providers) -> int:
+    """Provider-b takes over; the issue where that was asked for."""
+    shop = providers.shop
+    issue = await providers.shadowed()
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+
+    async def promoted() -> bool:
+        await providers.served()
+        return (await providers.flag())["variants"] == {"baseline": "provider-b"}
+
+    await shop.eventually(promoted)
+    await shop.alone()
+    return issue
+
+
+@pytest.mark.thorough
+async def test_who_was_taken_back_serves_no_more_beside_the_next_candidate(
+    providers: Providers,
+) -> None:
+    shop = providers.shop
+    issue = await _promoted(providers)
+    await providers.configure(approvals={5: 1})
+    another = await providers.shadowed("provider-c")
+    await shop.says(another, f"/ramp {CAPABILITY}")
+    await shop.standing(another, "Approve the first stage, 5%")
+    taken_back = await shop.says(issue, f"/rollback {CAPABILITY} because provider-b is too slow")
+    assert await taken_back.reaction() == "+1"
+    lifted = await shop.says(issue, f"/unpause {CAPABILITY} because provider-a is fine")
+    assert await lifted.reaction() == "+1"
+    await shop.says(another, "/approve")
+    await shop.standing(another, "provider-a serves llm.summarize now, and provider-b does not")
+    assert (await providers.flag())["variants"] == {"baseline": "provider-a"}
 
 
 async def _left_alone(providers: Providers, number: int, tried: str, takes_back: str) -> None:
