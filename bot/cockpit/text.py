@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from bot import LazyModule, markdown
 from bot.canary.interval import Interval
 from bot.canary.messages import NAMES
+from bot.records.approvals import FOUNDERS_STAGE
 from bot.records.audit.chain import AuditEntry
 from bot.records.audit.verify import Altered, CannotCheck, Intact, Older, Truncated, Verdict
 from bot.records.incidents import Incident
@@ -266,6 +267,7 @@ _WAITS_FOR = {
     "no evals": "no evals are configured, and nobody asked for it in person",
     "person": "nobody asked for it in person",
     "approval": "the next stage needs an approval",
+    FOUNDERS_STAGE: "the next stage needs a Founder's approval",
     "inconclusive": "the evidence is inconclusive",
 }
 """Why a Run waits, by the word that playbooks record."""

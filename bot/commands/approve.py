@@ -28,7 +28,7 @@ from bot.records.database import reading
 from bot.records.lifecycle import IllegalMove
 from bot.records.runs import StoredRun as WaitingRun
 from bot.safety.config_in_force import ConfigInForce
-from bot.safety.founders import Objection, founders_of, objection_to
+from bot.safety.founders import Objection, founders_of, is_founder, objection_to
 from bot.safety.self_workers import Marked, read_held
 from bot.triggers import LATE, ApproveRequest, SourceKind, Trigger, Value
 
@@ -50,6 +50,8 @@ class _Asked(Value):
     """Whether whoever answers writes self-work; read only of such a head."""
     before: frozenset[str] = frozenset()
     """The commits that were asked about before, by other plans."""
+    founders_stage: bool = False
+    """Whether it is a stage of a ramp that only a Founder lets in: no plan is asked about."""
 
 
 class _Decided(Value):
@@ -91,6 +93,8 @@ class ApproveCommands:
         approval, founders, actor = asked.approval, asked.founders, trigger.actor
         if yes and (refused := _not_to_this(trigger, asked)):
             return refused
+        if yes and asked.founders_stage and not is_founder(actor.login, founders):
+            return _refused(trigger, *_only_founders(founders, _STAGE))
         if approval is None or approval.state == "void":
             return None
         if yes and (refused := _to_another_plan(trigger, approval, asked.before)):
@@ -130,11 +134,12 @@ class ApproveCommands:
         asked = _Asked(approval=approval, before=before)
         if run is not None and run.watch_pull_request is not None:
             asked = await self._about(client, trigger, run, asked)
-        if approval is None:
+        founders_stage = run is not None and run.reason == approvals.FOUNDERS_STAGE
+        if approval is None and not founders_stage:
             return asked
         config = (await self._config.of(trigger.repository)).config
         founders = await founders_of(client, config, self._founders)
-        return asked.model_copy(update={"founders": founders})
+        return asked.model_copy(update={"founders": founders, "founders_stage": founders_stage})
 
     async def _about(
         self, client: RepositoryClient, trigger: Trigger, run: WaitingRun, asked: _Asked
@@ -267,10 +272,15 @@ def _refused(trigger: Trigger, reason: str, remedy: str) -> Reply:
     return Reply(text=replies.refusal(trigger.actor, reason, remedy), done=False)
 
 
-def _only_founders(founders: Sequence[str]) -> tuple[str, str]:
+_STAGE = "The policy has only a Founder approve this stage"
+
+
+def _only_founders(
+    founders: Sequence[str], why: str = "This cannot be undone, so only a Founder decides it"
+) -> tuple[str, str]:
     names = ", ".join(markdown.code(each) for each in founders) or "nobody is one now"
     return (
-        f"This cannot be undone, so only a Founder decides it ({names}).",
+        f"{why} ({names}).",
         "Ask a Founder to read the plan and comment here.",
     )
 

@@ -549,6 +549,7 @@ class Patch(StrEnum):
     JOINED_RUNS_END = "joined-runs-end"
     EARLIER_BREAKS_LIKELIER = "earlier-breaks-likelier"
     GONE_ISSUES = "gone-issues"
+    STAGES_ANSWERED = "stages-answered"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

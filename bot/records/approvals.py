@@ -21,6 +21,9 @@ from bot.triggers import Value, derived_id
 ASKED = "approval.asked"
 """The audit chain's word for it."""
 
+FOUNDERS_STAGE = "founders stage"
+"""Why a ramp waits whose next stage only a Founder lets in; its Run has it as its reason."""
+
 
 class Approval(Value):
     """One request for a yes. `commit` is what it is about, `plan_digest` the whole plan."""

@@ -90,7 +90,7 @@ def next_move(
             return Wait(missing=waiting)
         case Hold(reasons) if phase not in insisted:
             return AskAboutRamp(
-                why="inconclusive", stage=_stage_after(policy, phase), reasons=reasons
+                why="inconclusive", stage=stage_after(policy, phase), reasons=reasons
             )
         case Hold() | Promote():
             return _onward(policy, phase, approvals)
@@ -138,6 +138,12 @@ def _onward(policy: Policy, phase: int, approvals: Collection[StageApproval]) ->
     return Enter(following)
 
 
-def _stage_after(policy: Policy, phase: int) -> int:
+def stage_after(policy: Policy, phase: int) -> int:
+    """Name the stage that a yes given in this phase is to; after the last one only itself is left.
+
+    Args:
+        policy: the one the ramp started with.
+        phase: the index, in `policy.phases`, of the phase served now; -1: none is yet.
+    """
     phases = policy.phases
     return phases[min(phase + 1, len(phases) - 1)].stage

@@ -12,7 +12,7 @@ from bot.canary.policy import Phase, Policy
 from bot.canary.report import RampReport, StageReport
 from bot.canary.sample_size import ROAS_DROP
 from bot.playbooks.incident.phrases import StatusMessage, in_words
-from bot.playbooks.ramp.decide import AskAboutRamp
+from bot.playbooks.ramp.decide import AskAboutRamp, Needed
 from bot.playbooks.rollout.evidence import NAMES, curves, metric_table
 from bot.playbooks.rollout.messages import (
     RolloutMessages,
@@ -301,13 +301,25 @@ def _policy(case: RampMessages) -> str:
 # --- answers -----------------------------------------------------------------------------------
 
 
-def going_on(issue: int | None, incident: str, stage: int) -> Ending:
-    """Its next stage was asked for."""
+def going_on(issue: int | None, incident: str, stage: int, needed: Needed = None) -> Ending:
+    """Its next stage was asked for; `needed`: who has to agree to it."""
+    besides = " That stage waits for a Founder's yes as well." if needed == "founder" else ""
     return Ending(
         outcome="joined",
-        reason=f"The ramp in {where(issue, incident)} goes on to {stage}% as soon as its evidence "
-        "allows.",
+        reason=f"This is your yes to {stage}%: the ramp in {where(issue, incident)} goes on to it "
+        f"as soon as its evidence allows, or stays inconclusive.{besides}",
         remedy="",
+    )
+
+
+def not_by_hand(app: str, capability: str, stage: int) -> Ending:
+    """An App said yes to a stage in a person's name."""
+    command = markdown.code(f"/ramp {capability} {stage}")
+    return Ending(
+        outcome="declined",
+        reason=f"A yes to a stage counts only where a person wrote it: this comment came through "
+        f"{markdown.text(app)}.",
+        remedy=f"Comment {command} yourself.",
     )
 
 

@@ -16,6 +16,7 @@ from bot.canary.policy import Policy
 from bot.canary.sample_size import seen_within
 from bot.config import Config
 from bot.playbooks.plan import CannotPlan, Declined
+from bot.playbooks.ramp.decide import Needed, needed
 from bot.playbooks.ramp.ports import RampResources, allocation, incidents, ledgers, pauses
 from bot.playbooks.rollout.capability import (
     CapabilitySettings,
@@ -118,6 +119,8 @@ class Onward(Value):
         incident: its id.
         issue: its issue, once it is open.
         stage: the stage; None: none was named.
+        capability: the capability's name.
+        needed: who has to agree to the stage besides the evidence.
     """
 
     kind: Literal["onward"] = "onward"
@@ -125,6 +128,8 @@ class Onward(Value):
     incident: str
     issue: int | None
     stage: int | None
+    capability: str = ""
+    needed: Needed = None
 
 
 class RampPlanned(RootModel[Annotated[RampPlan | Onward | Declined, Field(discriminator="kind")]]):
@@ -206,7 +211,14 @@ def onward(request: RampRequest, live: EvidenceLog, issue: int | None) -> Onward
     serving = live.policy.phases[live.phase].stage
     _in_order(live.policy, request, serving)
     stage = request.stage and next_stage(live.policy, serving)
-    return Onward(run=live.run_id, incident=live.attempt, issue=issue, stage=stage)
+    return Onward(
+        run=live.run_id,
+        incident=live.attempt,
+        issue=issue,
+        stage=stage,
+        capability=request.capability,
+        needed=None if stage is None else needed(live.policy, stage),
+    )
 
 
 def may_begin(

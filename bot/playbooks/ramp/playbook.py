@@ -32,6 +32,7 @@ from bot.playbooks.ramp.decide import (
     is_agreed,
     missing_agreement,
     next_move,
+    stage_after,
 )
 from bot.playbooks.ramp.messages import RampMessages
 from bot.playbooks.ramp.plan import Onward, RampPlan, RampPlanned, make_ramp_plan
@@ -59,10 +60,11 @@ from bot.playbooks.run import (
 )
 from bot.playbooks.steps import Patch, Step, WaitPoint
 from bot.playbooks.undo import TakenBack, Undoer, see_what_to_undo, undo
+from bot.records.approvals import FOUNDERS_STAGE
 from bot.records.documents.artifacts import DecisionOutcome
 from bot.records.lifecycle import IncidentStatus, RunState
 from bot.traffic.evidence_log import BreachFound
-from bot.triggers import OURSELVES, Actor, RampRequest, Severity, Trigger
+from bot.triggers import OURSELVES, Actor, ActorKind, RampRequest, Severity, Trigger
 
 
 class RampWorkflow(RolloutWorkflow[RampPlan, RampMessages, RampReport]):
@@ -198,6 +200,9 @@ class RampWatch:
         await self._entered(move.phase, now)
 
     async def _entered(self, phase: Phase, now: datetime) -> None:
+        if self.run.patched(Patch.STAGES_ANSWERED):
+            # A yes that comes late is to the phase before, also where both are of one stage.
+            self._asked = frozenset()
         self.work.happened(now, f"{phase.percent}% of traffic given to the candidate")
         flags = self.plan.config.flags
         if flags.path is not None and flags.commits == "stage":
@@ -295,10 +300,10 @@ class RampWatch:
         if ask is not None and self._asking is not None and _same(ask, self._asking):
             return
         if self._asking is not None:
-            why, of = self._asking.why, _of(self._asking)
+            why, of = _why(self._asking), _of(self._asking)
             await self.work.recorder.need_no_approval(why, of, asks_again=ask is not None)
         if ask is not None:
-            await self.work.recorder.wait_for_approval(ask.why, _of(ask))
+            await self.work.recorder.wait_for_approval(_why(ask), _of(ask))
             self._asked |= {ask.stage}
         self._asking = ask
 
@@ -316,10 +321,10 @@ class RampWatch:
 
     async def _approve(self, signal: Signal, phase: int) -> None:
         """Take a person's word for the stage that comes next."""
-        phases = self.plan.policy.phases
-        if phase + 1 >= len(phases):
+        policy, answered = self.plan.policy, self.run.patched(Patch.STAGES_ANSWERED)
+        if phase + 1 >= len(policy.phases) and not answered:
             return
-        stage = phases[phase + 1].stage
+        stage = stage_after(policy, phase)
         is_meant = signal.reason == _named(stage) if signal.reason else stage in self._asked
         if not is_meant and self.run.patched(Patch.ASKED_STAGES):
             # It was on its way while the stage before was entered, and is about that.
@@ -327,13 +332,16 @@ class RampWatch:
         by = signal.actor or Actor(kind=OURSELVES.kind, login="somebody")
 
         async def founder(_: bool) -> bool:
-            return await self.parts.is_founder(by.login)
+            return by.kind is ActorKind.PERSON and await self.parts.is_founder(by.login)
 
         is_founder = await self.run.step(Step.READ_FOUNDER_ROLE, bool, founder)
         self._approvals += (StageApproval(stage=stage, by=by.login, founder=is_founder),)
         self._insisted |= {phase}
+        if answered and not is_founder and self._asking is not None and self._asking.founder:
+            # It counts where the evidence is inconclusive, and is not what is asked for.
+            return
         if self._asking is not None:
-            await self.work.recorder.approved(self._asking.why, _of(self._asking), by.login)
+            await self.work.recorder.approved(_why(self._asking), _of(self._asking), by.login)
             self._asking = None
         self.work.happened(await self.run.now(), f"stage of {stage}% approved by {by.login}")
 
@@ -403,6 +411,10 @@ def _same(one: AskAboutRamp, other: AskAboutRamp) -> bool:
     return (one.why, one.stage) == (other.why, other.stage)
 
 
+def _why(ask: AskAboutRamp) -> str:
+    return FOUNDERS_STAGE if ask.founder else ask.why
+
+
 def _of(ask: AskAboutRamp) -> str:
     return f"stage {ask.stage}%"
 
@@ -468,6 +480,8 @@ async def _go_on(run: Run, trigger: Trigger, plan: Onward, parts: RampResources)
     """Tell the ramp under way that its next stage is wanted."""
     if plan.stage is None:
         return joined("ramp", plan.issue, plan.incident)
+    if trigger.source.through is not None and run.patched(Patch.STAGES_ANSWERED):
+        return words.not_by_hand(trigger.source.through, plan.capability, plan.stage)
     signal = Signal(kind=SignalKind.APPROVE, actor=trigger.actor, reason=_named(plan.stage))
     await parts.wake(plan.run, signal, f"{run.id}:{plan.run}")
-    return words.going_on(plan.issue, plan.incident, plan.stage)
+    return words.going_on(plan.issue, plan.incident, plan.stage, plan.needed)

@@ -10,7 +10,10 @@ from bot.playbooks.run import Signal, SignalKind
 from bot.records import incidents, runs
 from bot.traffic import evidence_log as ledgers
 from bot.triggers import Actor, ActorKind
+from tests.intake.github.delivering import comment
 from tests.playbooks.providing import CAPABILITY, Providers
+from tests.security.test_not_installed import deliver
+from tests.shop import Answer
 
 
 async def asked(providers: Providers, path: str, **body: Any) -> tuple[int, str]:
@@ -206,3 +209,38 @@ async def test_a_capability_paused_while_its_first_stage_waits_gets_nothing(
     await shop.standing(issue, "Approve the first stage, 5%")
     await shop.says(issue, "/approve")
     await providers.ramping(5)
+
+
+@pytest.mark.thorough
+async def test_a_founders_stage_takes_a_founders_own_word_only(providers: Providers) -> None:
+    shop = providers.shop
+    await providers.configure(approvals={5: "founder", 25: "founder"})
+    issue = await providers.shadowed()
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await shop.standing(issue, "A Founder decides: approve the first stage, 5%")
+    # Nobody else's word counts, and they are told so.
+    answer = await shop.says(issue, "/approve", shop.bob)
+    assert await answer.reaction() == "confused"
+    said = (await shop.mentions(issue))[-1]
+    assert "has only a Founder approve this stage (`olivia`)" in said
+    await shop.says(issue, "/approve", shop.olivia)
+    await providers.ramping(5)
+    answer = await shop.says(issue, f"/ramp {CAPABILITY} 25", shop.bob)
+    assert await answer.reaction() == "+1"
+    assert "waits for a Founder's yes as well" in (await shop.mentions(issue))[-1]
+    # Nor does an App's in a Founder's name.
+    empty = await shop.olivia.comment(issue, "What do you think?")
+    said = comment(f"/ramp {CAPABILITY} 25", id_=empty["id"], login="olivia")
+    said["comment"]["performed_via_github_app"] = {"id": 5, "slug": "helper"}
+    said["issue"] = {"number": issue}
+    said["repository"] |= {"id": shop.repository.id, "name": shop.repository.name}
+    said["installation"] = {"id": shop.installation().id}
+    assert await deliver(shop, "issue_comment", said) == 202
+    answer = Answer(shop, issue, empty["id"])
+    assert await answer.reaction() == "confused"
+    assert "came through helper" in (await shop.mentions(issue))[-1]
+    await providers.served(1200)
+    await shop.standing(issue, "The stage of 25% needs a Founder's approval.")
+    await shop.says(issue, f"/ramp {CAPABILITY} 25", shop.olivia)
+    await providers.ramping(25)
+    await shop.says(issue, "/cancel")

@@ -59,6 +59,7 @@ async def test_evidence_that_stays_unclear_is_held_and_a_person_says_how_to_go_o
     providers: Providers, clock: Clock
 ) -> None:
     stages = [{"percent": each, "min_bake": "0s", "max_bake": "5m", "min_n": 20} for each in STAGES]
+    stages[-1]["min_n"] = 100_000
     await providers.configure(stages=stages)
     issue = await ramped(providers)
     await providers.served(40)
@@ -68,5 +69,11 @@ async def test_evidence_that_stays_unclear_is_held_and_a_person_says_how_to_go_o
     assert await providers.percent() == 5
     await providers.shop.says(issue, "/approve")
     await providers.ramping(25)
-    await providers.serve_until(0)
+    await providers.serve_until(100)
+    clock.forward(minutes=6)
+    await providers.served()
+    await providers.shop.standing(issue, "of 100,000 observations of the candidate in this stage.")
+    # After the last stage only the promotion is left.
+    await providers.shop.says(issue, "/approve")
+    await providers.shop.told(issue, "is the active provider", times=1)
     assert await providers.provider() == "provider-b"
