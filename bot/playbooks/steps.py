@@ -550,6 +550,7 @@ class Patch(StrEnum):
     EARLIER_BREAKS_LIKELIER = "earlier-breaks-likelier"
     GONE_ISSUES = "gone-issues"
     STAGES_ANSWERED = "stages-answered"
+    JOINED_FLAGS = "joined-flags"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

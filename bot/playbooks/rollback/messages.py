@@ -54,9 +54,9 @@ def commit_message(case: RolloutMessages, facts: RollbackFacts) -> str:
     )
 
 
-def flags_message(case: RolloutMessages) -> str:
+def flags_message(capability: str, baseline: str) -> str:
     """The message of the commit that brings the flag document up to date."""
-    return f"Flags: all of {case.capability} for {case.baseline}, and paused"
+    return f"Flags: all of {capability} for {baseline}, and paused"
 
 
 def starting(case: RolloutMessages) -> StatusMessage:

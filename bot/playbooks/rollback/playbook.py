@@ -163,10 +163,15 @@ async def rollback(
         words.joined,
     )
     if isinstance(begun, Ending):
+        if run.patched(Patch.JOINED_FLAGS):
+            # The rollback under way knows nothing of a promotion that this one took back.
+            await _commit_flags(run, trigger, plan, parts)
         return begun
     plan, opened = begun
     work = RollbackWorkflow(run, trigger, plan, parts, opened)
-    await _commit_flags(work, parts)
+    if not await _commit_flags(run, trigger, plan, parts):
+        # What matters is done. The fix sets the document too, and people have to hear of it.
+        work.happened(await run.now(), "the flag document could not be committed")
     try:
         await _file_incident(work)
         return await _propose_fix(work, parts)
@@ -208,34 +213,34 @@ async def _nothing(
     return Ending(outcome="declined", reason=said.reason, remedy=said.remedy)
 
 
-async def _commit_flags(work: RollbackWorkflow, parts: RollbackResources) -> None:
+async def _commit_flags(
+    run: Run, trigger: Trigger, plan: RollbackPlan, parts: RollbackResources
+) -> bool:
     """Bring the document that is served to the repository: programs may read the file."""
-    path = work.plan.config.flags.path
+    path = plan.config.flags.path
     if path is None:
-        return
+        return True
 
     async def commit(look_first: bool) -> BroughtHome:
         return await capability.commit(
-            work.github,
-            work.parts.store,
+            parts.github,
+            parts.store,
             parts.records,
-            work.trigger.repository.id,
+            trigger.repository.id,
             path,
-            words.flags_message(work.case),
+            words.flags_message(plan.capability, plan.retreat.baseline),
             look_first=look_first,
         )
 
     home = await attempt(
-        work.run,
+        run,
         Step.COMMIT_FLAG_DOCUMENT,
         BroughtHome,
         commit,
         what=f"commit {markdown.code(path)}",
         otherwise=None,
     )
-    if home is None:
-        # What matters is done. The fix sets the document too, and people have to hear of it.
-        work.happened(await work.run.now(), "the flag document could not be committed")
+    return home is not None
 
 
 # 2. File incident; capture diffs. Opening it notified the Founder if it is high or critical.

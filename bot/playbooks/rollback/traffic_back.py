@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -123,8 +124,14 @@ async def standing_promotion(
 
 
 async def _to_take_back(conn: AsyncConnection, history: list[Allocation]) -> EvidenceLog | None:
+    lifted: EvidenceLog | None = None
     async for ledger in _latest_first(conn, history):
-        if await _concerns(conn, ledger, history):
+        concerns = await _concerns(conn, ledger, history)
+        if concerns == "pause lifted":
+            # Whoever lifted the pause knows that this one is back, and means what is before it.
+            lifted = lifted or ledger
+            continue
+        if concerns:
             return ledger
         # Whoever asks while the pause of a rolled back ramp is in force means that ramp. A shadow
         # harms no user, so it is never all that somebody means.
@@ -134,7 +141,7 @@ async def _to_take_back(conn: AsyncConnection, history: list[Allocation]) -> Evi
             and await pauses.in_force(conn, ledger.repository_id, ledger.capability)
         ):
             return None
-    return None
+    return lifted
 
 
 async def _latest_first(
@@ -161,16 +168,24 @@ def _took_over(history: list[Allocation], attempt: str) -> bool:
     return any(each.split.baseline == candidate for each in history[last:])
 
 
-async def _concerns(conn: AsyncConnection, ledger: EvidenceLog, history: list[Allocation]) -> bool:
-    """Whether there is something to take back, or to write down that was taken back before."""
+async def _concerns(
+    conn: AsyncConnection, ledger: EvidenceLog, history: list[Allocation]
+) -> bool | Literal["pause lifted"]:
+    """Whether there is something to take back, or to write down that was taken back before.
+
+    "pause lifted": that is being written down, and a person lifted the pause meanwhile.
+    """
     if ledger.closed_at is None or _promoted(ledger, history):
         return True
     if ledger.breach is None:
         return False
     subject = subject_of(ledger.capability)
     last = await incidents.latest_about(conn, ledger.repository_id, "rollback", subject)
-    if last is None or last.is_open:
+    if last is None or last.detected_at < ledger.opened_at:
         return True
+    if last.is_open:
+        held = await pauses.in_force(conn, ledger.repository_id, ledger.capability)
+        return "pause lifted" if held is None else True
     ended = [run.finished_at for run in await runs.of_incident(conn, last.id) if run.finished_at]
     return not ended or max(ended) < ledger.closed_at
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from bot.cockpit.preview_traffic import of_rollback
@@ -79,6 +81,28 @@ async def test_who_was_taken_back_serves_no_more_beside_the_next_candidate(
     await shop.says(another, "/approve")
     await shop.standing(another, "provider-a serves llm.summarize now, and provider-b does not")
     assert (await providers.flag())["variants"] == {"baseline": "provider-a"}
+
+
+@pytest.mark.thorough
+async def test_while_the_fix_of_a_candidate_waits_its_baselines_promotion_is_taken_back(
+    providers: Providers,
+) -> None:
+    shop = providers.shop
+    issue = await _promoted(providers)
+    await providers.configure(approvals={25: 1})
+    another = await providers.shadowed("provider-c")
+    await shop.says(another, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+    await providers.serve_until(0, candidate=0.9)
+    await fix(providers)
+    lifted = await shop.says(another, f"/unpause {CAPABILITY} because provider-c is off")
+    assert await lifted.reaction() == "+1"
+    answer = await shop.says(issue, f"/rollback {CAPABILITY} because provider-b is too slow")
+    assert await answer.reaction() == "+1"
+    assert await providers.provider() == "provider-a"
+    # The fix that waits says provider-b; programs may read the file.
+    committed = json.loads(await shop.alice.file("flags/flagd.json") or "{}")
+    assert committed["flags"][CAPABILITY]["variants"] == {"baseline": "provider-a"}
 
 
 async def _left_alone(providers: Providers, number: int, tried: str, takes_back: str) -> None:

@@ -75,7 +75,7 @@ def test_the_incident_issue_the_fix_and_their_commits(
         messages.title(case.capability, case.candidate),
         messages.section(case, standing, facts, COUNTING),
         messages.commit_message(case, facts),
-        messages.flags_message(case),
+        messages.flags_message(case.capability, case.baseline),
     ]
     assert "\n\n=====\n\n".join(said) == snapshot
 
