@@ -189,8 +189,8 @@ def rolled_back(case: RampMessages, breach: Breach) -> StatusMessage:
             for part in (
                 markdown.text(why_taken_back(breach.metric, breach.evidence)),
                 also,
-                "The rollback has an incident of its own. Once the candidate is fixed: "
-                f"{retry_command(case)}.",
+                "The rollback has an incident of its own. Once that is over, and the candidate is "
+                f"fixed: {retry_command(case)}.",
             )
             if part
         ),

@@ -22,6 +22,8 @@ from bot.playbooks.rollout.capability import (
     CapabilitySettings,
     known_candidate,
     not_paused,
+    not_rolled_back,
+    open_rollback,
     policy_in_force,
     read_configured,
 )
@@ -149,6 +151,7 @@ class RampKnown(Value):
     ramps: int
     rate: float | None = None
     arms: ArmsState | None = None
+    rollback: Incident | None = None
 
 
 async def make_ramp_plan(
@@ -237,6 +240,7 @@ def may_begin(
     """
     capability = request.capability
     policy = policy_in_force(config, capability, known.serving)
+    not_rolled_back(capability, known.rollback)
     not_paused(capability, known.pause)
     _in_order(policy, request, None)
     if known.shadow is None or known.candidate is None or known.frozen is None:
@@ -296,6 +300,7 @@ async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) 
         ramps=len(ramps),
         rate=rate,
         arms=arms,
+        rollback=await open_rollback(conn, repository_id, capability),
     )
 
 

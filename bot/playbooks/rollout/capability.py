@@ -19,9 +19,18 @@ from bot.playbooks.incident import record_files
 from bot.playbooks.incident.ports import IncidentGitHub, IncidentStore
 from bot.playbooks.incident.record_files import BroughtHome, RecordFile
 from bot.playbooks.plan import CannotPlan, read_config
-from bot.playbooks.rollout.ports import ConfiguredResources, allocation, ledgers, pauses, runs
+from bot.playbooks.rollout.messages import subject_of, where
+from bot.playbooks.rollout.ports import (
+    ConfiguredResources,
+    allocation,
+    incidents,
+    ledgers,
+    pauses,
+    runs,
+)
 from bot.playbooks.run import Run
 from bot.playbooks.steps import Step
+from bot.records.incidents import Incident
 from bot.records.lifecycle import RunState
 from bot.records.pauses import Pause
 from bot.traffic.allocation import AttemptOver, CandidatePaused, Decided
@@ -164,6 +173,39 @@ def not_paused(capability: str, pause: Pause | None) -> None:
             f"{markdown.code(capability)} is paused: {markdown.text(pause.reason)}",
             f"Lift the pause first: `/unpause {capability} because …`.",
         )
+
+
+async def open_rollback(
+    conn: AsyncConnection, repository_id: int, capability: str
+) -> Incident | None:
+    """Read the incident of the rollback that is at work; None where none is.
+
+    Args:
+        conn: the caller's connection; nothing is written.
+        repository_id: GitHub's id of the repository that has the capability.
+        capability: its name in the configuration.
+    """
+    last = await incidents.latest_about(conn, repository_id, "rollback", subject_of(capability))
+    at_work = last is not None and any(run.is_live for run in await runs.of_incident(conn, last.id))
+    return last if at_work else None
+
+
+def not_rolled_back(capability: str, rollback: Incident | None) -> None:
+    """Make sure that no fix waits that would take the flag from the next candidate again.
+
+    An anomaly of that one would have no incident of its own either: it would join the open one.
+
+    Raises:
+        CannotPlan: a rollback is under way.
+    """
+    if rollback is None:
+        return
+    there = where(rollback.issue, rollback.id)
+    fix = f"Merge #{rollback.prs[-1]}, or comment" if rollback.prs else "Comment"
+    raise CannotPlan(
+        f"The rollback of {markdown.code(capability)} is not over: {there}.",
+        f"{fix} `/approve` or `/cancel` there; then ask again.",
+    )
 
 
 async def lift_latch(

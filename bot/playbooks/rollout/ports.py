@@ -15,10 +15,12 @@ from bot.config import Config
 from bot.github.models import RepositoryFacts
 from bot.pictures.addresses import PictureAddresses
 from bot.playbooks.incident.ports import IncidentGitHub, IncidentResources
-from bot.playbooks.ports import HistoryMirror, MovesRuns
+from bot.playbooks.ports import FindsIncidents, HistoryMirror, MovesRuns
+from bot.records import incidents as incidents_module
 from bot.records import pauses as pauses_module
 from bot.records import runs as runs_module
 from bot.records.pauses import Pause
+from bot.records.runs import StoredRun
 from bot.traffic import allocation as allocation_module
 from bot.traffic import evidence_log as evidence_log_module
 from bot.traffic.allocation import Decided
@@ -95,7 +97,13 @@ class RolloutPauses(Protocol):
 
 
 class RolloutRuns(MovesRuns, Protocol):
-    """The Run."""
+    """The Run, and those of another incident."""
+
+    async def of_incident(self, conn: AsyncConnection, incident_id: str) -> list[StoredRun]: ...
+
+
+class RolloutIncidents(FindsIncidents, Protocol):
+    """Whether a rollback is under way."""
 
 
 class ConfiguredGitHub(Protocol):
@@ -140,6 +148,7 @@ class RolloutResources(IncidentResources, ConfiguredResources, Protocol):
 
 
 allocation: RolloutAllocation = allocation_module
+incidents: RolloutIncidents = incidents_module
 ledgers: RolloutLedgers = evidence_log_module
 pauses: RolloutPauses = pauses_module
 runs: RolloutRuns = runs_module

@@ -138,8 +138,8 @@ def rolled_back(case: RolloutMessages, why: str) -> StatusMessage:
         "rolled back and is paused.",
         details=(
             markdown.text(why),
-            "The rollback has an incident of its own. Once the candidate is fixed: "
-            f"{retry_command(case)}.",
+            "The rollback has an incident of its own. Once that is over, and the candidate is "
+            f"fixed: {retry_command(case)}.",
         ),
     )
 

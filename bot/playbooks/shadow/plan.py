@@ -15,6 +15,8 @@ from bot.playbooks.rollout.capability import (
     CapabilitySettings,
     known_candidate,
     not_paused,
+    not_rolled_back,
+    open_rollback,
     policy_in_force,
     read_configured,
 )
@@ -22,6 +24,7 @@ from bot.playbooks.rollout.evidence import live_ledger
 from bot.playbooks.rollout.messages import subject_of, where
 from bot.playbooks.rollout.workflow import planned_pairs
 from bot.playbooks.shadow.ports import ShadowResources, allocation, chain, incidents, pauses
+from bot.records.incidents import Incident
 from bot.records.pauses import Pause
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import Allocation
@@ -46,6 +49,7 @@ class ShadowKnown(Value):
     live: EvidenceLog | None
     issue: int | None
     min_pairs: int
+    rollback: Incident | None = None
 
 
 async def make_shadow_plan(
@@ -92,6 +96,7 @@ def may_begin(request: ShadowRequest, known: ShadowKnown, config: Config) -> Pol
             f"A {known.live.mode} of {markdown.code(request.capability)} is under way: {there}.",
             "One at a time: wait for it, or end it with `/cancel` there.",
         )
+    not_rolled_back(request.capability, known.rollback)
     not_paused(request.capability, known.pause)
     return policy
 
@@ -125,4 +130,5 @@ async def know_shadow(
         live=live,
         issue=None if incident is None else incident.issue,
         min_pairs=planned_pairs([entry.refs for entry in entries], request.candidate),
+        rollback=await open_rollback(conn, repository_id, request.capability),
     )

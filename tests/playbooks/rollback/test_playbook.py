@@ -49,7 +49,7 @@ async def broken_at_25(providers: Providers) -> int:
 
 async def test_a_breach_ends_in_an_incident_a_fix_and_a_plan(providers: Providers) -> None:
     shop = providers.shop
-    await broken_at_25(providers)
+    issue = await broken_at_25(providers)
     assert await providers.provider() == "provider-a"
     pull = await fix(providers)
     report = await report_of(providers, pull, pull["head"]["ref"])
@@ -72,6 +72,14 @@ async def test_a_breach_ends_in_an_incident_a_fix_and_a_plan(providers: Provider
     [founder] = [each for each in told if each.audience == "founder"]
     assert founder.title.startswith("HIGH in ")
     assert founder.body == f"Roll {CAPABILITY} back from provider-b"
+    # The fix would take the flag from the next candidate, and its anomaly would join this one.
+    lifted = await shop.says(issue, f"/unpause {CAPABILITY} because it is better now")
+    assert await lifted.reaction() == "+1"
+    again = await shop.says(issue, f"/shadow {CAPABILITY} provider-b")
+    assert await again.reaction() == "confused"
+    said = (await shop.mentions(issue))[-1]
+    assert f"The rollback of `{CAPABILITY}` is not over: #{incident['number']}." in said
+    assert f"Merge #{pull['number']}, or comment `/approve` or `/cancel` there" in said
     await shop.alice.merge(pull["number"])
     await shop.alone()
     report = await report_of(providers, pull, "main")
