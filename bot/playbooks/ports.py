@@ -280,3 +280,7 @@ class FindsIncidents(Protocol):
         *,
         besides: Sequence[IncidentStatus] = (),
     ) -> Incident | None: ...
+
+    async def resolved_about(
+        self, conn: AsyncConnection, repository_id: int, kind: str, subject: str
+    ) -> list[Incident]: ...

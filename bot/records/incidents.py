@@ -198,6 +198,23 @@ async def latest_about(
     )
 
 
+async def resolved_about(
+    conn: AsyncConnection, repository_id: int, kind: str, subject: str
+) -> list[Incident]:
+    """Read the resolved Incidents of a kind about something, newest first."""
+    query = (
+        sa.select(incidents)
+        .where(
+            incidents.c.repository_id == repository_id,
+            incidents.c.kind == kind,
+            incidents.c.subject == subject,
+            incidents.c.status == IncidentStatus.RESOLVED,
+        )
+        .order_by(incidents.c.detected_at.desc(), incidents.c.id.desc())
+    )
+    return [_incident(row) for row in await conn.execute(query)]
+
+
 async def count_about(
     conn: AsyncConnection, repository_id: int, topic: str, *, severity: Severity, since: datetime
 ) -> int:

@@ -103,7 +103,9 @@ async def make_sure(
             known_shadow = await shadows.know_shadow(conn, repository_id, request)
             shadows.may_begin(request, known_shadow, config)
         case RampRequest():
-            known = await ramps.know_ramp(conn, repository_id, request.capability)
+            known = await ramps.know_ramp(
+                conn, repository_id, request.capability, trigger.source.subject
+            )
             if known.live is not None:
                 ramps.onward(request, known.live, known.issue)
             else:

@@ -29,6 +29,7 @@ from bot.playbooks.rollout.capability import (
 )
 from bot.playbooks.rollout.evidence import live_ledger, read_course
 from bot.playbooks.rollout.messages import subject_of
+from bot.playbooks.rollout.ports import runs
 from bot.records.documents.artifacts import artifact_path
 from bot.records.incidents import CAME_TO_NOTHING, Incident
 from bot.records.lifecycle import IncidentStatus
@@ -36,7 +37,7 @@ from bot.records.pauses import Pause
 from bot.traffic.evaluation import ShadowEvaluation
 from bot.traffic.evidence_log import EvidenceLog
 from bot.traffic.flagd import Allocation
-from bot.triggers import RampRequest, Value
+from bot.triggers import RampRequest, Trigger, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +156,22 @@ class RampKnown(Value):
 
 
 async def make_ramp_plan(
-    request: RampRequest, repository_id: int, parts: RampResources
+    request: RampRequest, repository_id: int, parts: RampResources, *, place: int | None = None
 ) -> RampPlanned:
     """Work out what a request for a ramp means now.
+
+    Args:
+        request: the capability, and the stage that is wanted, if one was named.
+        repository_id: GitHub's id of the repository that has the capability.
+        parts: what is acted through.
+        place: the issue or pull request where it was asked for.
 
     Raises:
         GitHubError, GitError: GitHub or the mirror could not be read.
     """
     found = await read_configured(parts)
     async with parts.records.connect() as conn:
-        known = await know_ramp(conn, repository_id, request.capability)
+        known = await know_ramp(conn, repository_id, request.capability, place)
     try:
         if known.live is not None:
             return RampPlanned(onward(request, known.live, known.issue))
@@ -267,19 +274,22 @@ def _in_order(policy: Policy, request: RampRequest, serving: int | None) -> None
         raise CannotPlan(found.reason, found.remedy)
 
 
-async def know_ramp(conn: AsyncConnection, repository_id: int, capability: str) -> RampKnown:
+async def know_ramp(
+    conn: AsyncConnection, repository_id: int, capability: str, place: int | None = None
+) -> RampKnown:
     """Read what the records know of a capability that is to be ramped.
 
     Args:
         conn: the caller's connection; nothing is written.
         repository_id: GitHub's id of the repository that has the capability.
         capability: its name in the configuration.
+        place: the issue or pull request where the ramp was asked for.
     """
     live = await live_ledger(conn, repository_id, capability)
     incident = None if live is None else await incidents.find(conn, live.attempt)
     history = await allocation.history(conn, repository_id, capability)
     ramps = {each.split.attempt for each in history if each.split.mode == "ramp"}
-    shadow = await proposing_shadow(conn, repository_id, capability)
+    shadow = await proposing_shadow(conn, repository_id, capability, place)
     candidate, frozen, rate, arms = None, None, None, None
     if shadow is not None and (kept := await ledgers.find(conn, shadow.id)) is not None:
         course = await read_course(conn, kept)
@@ -313,13 +323,21 @@ def _rate(course: ShadowEvaluation, sampled: float) -> float | None:
 
 
 async def proposing_shadow(
-    conn: AsyncConnection, repository_id: int, capability: str
+    conn: AsyncConnection, repository_id: int, capability: str, place: int | None = None
 ) -> Incident | None:
-    """Read the latest shadow, if it ended in a proposal that has not been used up since.
+    """Read the shadow that proposes a ramp, if its proposal has not been used up since.
 
+    That is the one of this place, whose candidate people read about there; elsewhere the latest.
     One that came to nothing takes nothing from the proposal before it.
     """
     subject = subject_of(capability)
+    for shadow in await incidents.resolved_about(conn, repository_id, "shadow", subject):
+        asked_on = [
+            Trigger.model_validate(run.trigger).source.subject
+            for run in await runs.of_incident(conn, shadow.id)
+        ]
+        if place is not None and place in (shadow.issue, *asked_on):
+            return shadow
     found = await incidents.latest_about(
         conn, repository_id, "shadow", subject, besides=CAME_TO_NOTHING
     )

@@ -442,7 +442,9 @@ async def ramp(run: Run, trigger: Trigger, request: RampRequest, parts: RampReso
     planned = await run.step(
         Step.PLAN_RAMP,
         RampPlanned,
-        lambda _: make_ramp_plan(request, trigger.repository.id, parts),
+        lambda _: make_ramp_plan(
+            request, trigger.repository.id, parts, place=trigger.source.subject
+        ),
     )
     plan = planned.root
     if isinstance(plan, Onward):

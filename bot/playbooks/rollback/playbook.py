@@ -27,7 +27,7 @@ from bot.playbooks.rollback import messages as words
 from bot.playbooks.rollback import report as documents
 from bot.playbooks.rollback.messages import RollbackFacts
 from bot.playbooks.rollback.plan import RollbackPlan, make_rollback_plan
-from bot.playbooks.rollback.ports import RollbackResources, incidents
+from bot.playbooks.rollback.ports import RollbackResources, allocation, incidents
 from bot.playbooks.rollback.traffic_back import (
     TrafficBack,
     give_traffic_back,
@@ -40,7 +40,6 @@ from bot.playbooks.rollout.workflow import plan_refs
 from bot.playbooks.run import Ending, Run, Signal, SignalKind, StepFailed, attempt
 from bot.playbooks.steps import Patch, Step
 from bot.records.documents.adr import Pointer
-from bot.records.incidents import CAME_TO_NOTHING
 from bot.records.lifecycle import IncidentStatus
 from bot.triggers import ActorKind, RollbackRequest, Trigger
 
@@ -271,15 +270,18 @@ async def _use_up_the_shadow(work: RollbackWorkflow) -> None:
     """What the shadow before proposed does not hold any more, where it has to be made again."""
     if not work.plan.reshadow.needed:
         return
-    now, subject = await work.run.now(), subject_of(work.case.capability)
+    now, name = await work.run.now(), work.case.capability
     repository_id = work.trigger.repository.id
 
     async def change(conn: AsyncConnection) -> bool:
-        shadow = await incidents.latest_about(
-            conn, repository_id, "shadow", subject, besides=CAME_TO_NOTHING
-        )
-        if shadow is not None and shadow.status is IncidentStatus.RESOLVED:
-            await incidents.move(conn, shadow.id, IncidentStatus.CLOSED, at=now)
+        history = await allocation.history(conn, repository_id, name)
+        # What another candidate's shadow proposed holds as before.
+        own = {e.split.attempt for e in history if e.split.candidate == work.case.candidate}
+        for shadow in await incidents.resolved_about(
+            conn, repository_id, "shadow", subject_of(name)
+        ):
+            if shadow.id in own:
+                await incidents.move(conn, shadow.id, IncidentStatus.CLOSED, at=now)
         return True
 
     await work.run.write(Step.CLOSE_SHADOW, bool, change)

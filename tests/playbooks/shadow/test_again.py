@@ -114,3 +114,27 @@ async def test_a_ramp_that_nobody_answered_begins_again_by_the_command_it_says(
     await providers.ramping(5)
     await providers.serve_until(0)
     await shop.told(issue, "is the active provider", times=1)
+
+
+@pytest.mark.thorough
+async def test_of_two_good_candidates_each_is_ramped_where_it_was_proposed(
+    providers: Providers,
+) -> None:
+    shop = providers.shop
+    first = await providers.shadowed("provider-b")
+    await shop.alone()
+    await providers.shadowed("provider-c")
+    await shop.alone()
+    await shop.says(first, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+    assert (await providers.flag())["variants"]["candidate"] == "provider-b"
+    back = await shop.says(first, f"/rollback {CAPABILITY} because it is slow")
+    assert await back.reaction() == "+1"
+    lifted = await shop.says(first, f"/unpause {CAPABILITY} because provider-b is off")
+    assert await lifted.reaction() == "+1"
+    # That has to be shadowed again, and takes nothing from the other one's proposal.
+    await shop.alone()
+    elsewhere = await shop.alice.open_issue("And now?", "The other one.")
+    await shop.says(elsewhere, f"/ramp {CAPABILITY}")
+    await providers.ramping(5)
+    assert (await providers.flag())["variants"]["candidate"] == "provider-c"
