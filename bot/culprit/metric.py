@@ -44,6 +44,15 @@ MISSES = 3
 STOPS = 10
 """After so many runs in a row that were stopped or killed, of whichever commits, it ends."""
 
+_NOBODY = {
+    VerdictCause.UNCHANGED: "It does not differ between the ends.",
+    VerdictCause.TOO_SMALL: f"The ends differ by less than {TOO_SMALL} standard deviations of a "
+    "run: too little to pin on a commit.",
+    VerdictCause.BETTER: "It changed at one commit, but for the better.",
+    VerdictCause.VARIES: "It varies more or less from one commit on, but about the same level.",
+    VerdictCause.DRIFT: "It drifts: it changes bit by bit along the range, not at one commit.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class MetricVerdict:
@@ -60,7 +69,7 @@ class MetricVerdict:
         deviations: the effect in standard deviations of a single run.
         runs: how many values were seen.
         reason: one plain sentence.
-        cause: `DRIFT` where it changes bit by bit, `OUTAGE` where runs are stopped.
+        cause: why no commit is named that made it worse; `OUTAGE` where runs are stopped.
         boundaries: the commit where it changed, if one was found.
     """
 
@@ -276,6 +285,10 @@ class MetricSearch:
         if self._stopped[node] >= granted and node < self.graph.bad:
             self._leave_out(node)
 
+    def stopped(self, commit: str) -> int:
+        """Count the last runs of a commit that were stopped or killed, one after the other."""
+        return self._stopped[self._node(commit)]
+
     def skip(self, commit: str) -> None:
         """Never ask for a commit again: it cannot be measured."""
         node = self._node(commit)
@@ -338,6 +351,11 @@ class MetricSearch:
         """How often runs were asked for."""
         return self._rounds
 
+    @property
+    def due(self) -> int:
+        """How many runs of the ends have to be made before any other."""
+        return sum(max(0, self._ends_wanted() - self._runs_of(end)) for end in self._ends)
+
     def sides(self) -> Sides:
         """Part all values by the likeliest culprit; none are known until the ends are measured."""
         if not self.is_judged:
@@ -364,13 +382,8 @@ class MetricSearch:
         found = self._posterior()
         commits = found.probability[: len(self.graph)]
         if self._surely_small():
-            why = (
-                f"The ends differ by less than {TOO_SMALL} standard deviations of a run: "
-                "too little to pin on a commit."
-                if self._between_ends()[0]
-                else "It does not differ between the ends."
-            )
-            return self._say(SearchStatus.NO_CULPRIT, why, commits, 1.0 - float(commits.max()))
+            cause = VerdictCause.TOO_SMALL if self._between_ends()[0] else VerdictCause.UNCHANGED
+            return self._nobody(cause, commits, 1.0 - float(commits.max()))
         classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
         unchecked = not spent and self._unchecked() is not None
         if cautious(float(classes.max())) >= self.confidence and not unchecked:
@@ -378,20 +391,14 @@ class MetricSearch:
             if sides.is_another_level:
                 if sides.bad_side is not None:
                     return self._guilty(commits, cautious(float(classes.max())))
-                why = "It changed at one commit, but for the better."
-                return self._say(SearchStatus.NO_CULPRIT, why, commits)
+                return self._nobody(VerdictCause.BETTER, commits)
             # The spread changes there for sure, the level perhaps not.
             if min(len(sides.before), len(sides.after)) >= 2 * MORE_END_RUNS:
-                why = "It varies more or less from one commit on, but about the same level."
-                return self._say(SearchStatus.NO_CULPRIT, why, commits)
+                return self._nobody(VerdictCause.VARIES, commits)
         if cautious(found.drifts) >= self.confidence:
-            why = "It drifts: it changes bit by bit along the range, not at one commit."
-            return self._say(
-                SearchStatus.NO_CULPRIT, why, commits, cautious(found.drifts), VerdictCause.DRIFT
-            )
+            return self._nobody(VerdictCause.DRIFT, commits, cautious(found.drifts))
         if cautious(found.unchanged) >= self.confidence:
-            why = "It does not differ between the ends."
-            return self._say(SearchStatus.NO_CULPRIT, why, commits, cautious(found.unchanged))
+            return self._nobody(VerdictCause.UNCHANGED, commits, cautious(found.unchanged))
         if spent:
             return self._say(SearchStatus.BUDGET, "The budget is spent.", commits)
         if len(self._untestable()) == len(self.graph):
@@ -410,6 +417,13 @@ class MetricSearch:
             return self._say(SearchStatus.CULPRIT, why, probability, confidence)
         why = "It changed at one of these commits; none that can be measured tells them apart."
         return self._say(SearchStatus.CLASS, why, members, confidence)
+
+    def _nobody(
+        self, cause: VerdictCause, probability: Floats, confidence: float | None = None
+    ) -> MetricVerdict:
+        """Say why no commit is named."""
+        why = _NOBODY[cause]
+        return self._say(SearchStatus.NO_CULPRIT, why, probability, confidence, cause)
 
     def _ask(self, commits: Sequence[str]) -> None:
         nodes = [self._node(each) for each in commits]

@@ -52,11 +52,15 @@ class Candidate:
 
 
 class VerdictCause(StrEnum):
-    """Why nobody, or not one commit alone, is guilty. `DRIFT` is said of metrics only."""
+    """Why nobody, or not one commit alone, is guilty; all but the first two are of metrics only."""
 
-    DRIFT = "drift"
     FLAKY_FROM = "flaky_from"
     OUTAGE = "outage"
+    DRIFT = "drift"
+    UNCHANGED = "unchanged"
+    TOO_SMALL = "too_small"
+    BETTER = "better"
+    VARIES = "varies"
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,27 @@ def test_a_number_that_only_varies_more_from_a_commit_on_is_seldom_pinned_on_it(
     assert named <= 4
 
 
+@pytest.mark.parametrize(
+    ("why", "seed", "good", "bad"),
+    [
+        ("unchanged", 2, lambda _: 5.0, lambda _: 5.0),
+        ("better", 2, lambda _: 5.0, lambda _: 9.0),
+        ("too_small", 2, lambda rng: rng.normal(5.0), lambda rng: rng.normal(5.2)),
+        ("varies", 3, lambda _: 100.0, lambda rng: 100.0 + rng.integers(-3, 4)),
+    ],
+)
+def test_why_nobody_made_it_worse_is_said_in_a_word(
+    why: str, seed: int, good: Callable[..., float], bad: Callable[..., float]
+) -> None:
+    search, rng = MetricSearch(chain(16), misses=3, worse="lower"), np.random.default_rng(seed)
+    while names := search.next_runs(4):
+        for name in names:
+            is_bad = name != "good" and int(name[1:]) >= 8
+            search.record(name, float((bad if is_bad else good)(rng)))
+    found = search.verdict()
+    assert (found.status, found.cause) == (SearchStatus.NO_CULPRIT, why)
+
+
 @pytest.mark.parametrize("seed", [1, 2, 6])
 def test_commits_that_are_all_alike_do_not_take_all_runs(seed: int) -> None:
     # A score without noise, but some runs give less; by chance three of the good end's first five.

@@ -265,7 +265,10 @@ class Finding(ReportPart):
     rounds: int
     p_no_culprit: float
     p_before_range: float
-    cause: Literal["drift", "flaky_from", "outage"] | None = None
+    cause: (
+        Literal["flaky_from", "outage", "drift", "unchanged", "too_small", "better", "varies"]
+        | None
+    ) = None
     boundaries: tuple[NamedBoundary, ...] = ()
     effect: MetricEffect | None = None
 
