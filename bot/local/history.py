@@ -23,7 +23,11 @@ _CHECKING = 2
 
 
 def seconds_left(
-    probabilities: Sequence[float], trials: int, seconds: Sequence[float], jobs: int
+    probabilities: Sequence[float],
+    trials: int,
+    seconds: Sequence[float],
+    jobs: int,
+    due: int = 0,
 ) -> float | None:
     """Guess how many seconds a search takes yet; None before a trial has ended.
 
@@ -32,6 +36,7 @@ def seconds_left(
         trials: trials that told something.
         seconds: how long each trial took.
         jobs: trials at once. So many split what is open into one part more, at best.
+        due: trials that have to be made before any tells something.
     """
     if not seconds:
         return None
@@ -41,8 +46,8 @@ def seconds_left(
     told = max(0.0, math.log2(max(2, len(probabilities))) - bits)
     each = (told + _TOLD_BY_A_TRIAL * _TAKEN_FOR_GRANTED) / (trials + _TAKEN_FOR_GRANTED)
     rounds = bits / (max(_LEAST_TOLD, each) * math.log2(jobs + 1))
-    checking = math.ceil(_CHECKING / jobs)
-    return (max(1.0, rounds) + checking) * sum(seconds) / len(seconds)
+    besides = math.ceil(_CHECKING / jobs) + math.ceil(due / jobs)
+    return (max(1.0, rounds) + besides) * sum(seconds) / len(seconds)
 
 
 def in_words(seconds: float) -> str:

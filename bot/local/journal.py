@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.culprit import log
 from bot.culprit.evidence import FreeResult, Trial, TrialOutcome, TrialReport
-from bot.culprit.metric import MISSES, MetricSearch, as_verdict
+from bot.culprit.metric import MISSES, STOPS, MetricSearch, as_verdict
 from bot.culprit.search import Search
 from bot.culprit.verdict import SearchStatus, Verdict
 from bot.local.verification import CheckEnded, CheckPlanned, Fingerprint, FreshRun, LocalChecks
@@ -158,14 +158,16 @@ class Journal:
         if not self.searches or self.request.numeric is None:
             raise ValueError("No search for a metric's change has begun.")
         header, request = self.searches[-1], self.request
-        _, worse = split_numeric(self.request.numeric)
+        name, worse = split_numeric(self.request.numeric)
         found = MetricSearch(
             header.graph,
             confidence=request.confidence,
             budget=self.budget or METRIC_RUNS,
             weights=header.weights,
             worse=worse,
-            misses=MISSES if request.rivals else None,
+            metric=name,
+            misses=MISSES,
+            stops=STOPS,
             rivals=request.rivals,
             balanced=request.rivals,
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.culprit.metric import MetricVerdict
 from bot.culprit.posterior import BoundaryKind
-from bot.culprit.verdict import Candidate, SearchStatus, Verdict
+from bot.culprit.verdict import SearchStatus, Verdict
 from bot.git.history import CommitInfo
 from bot.local.journal import LocalRequest
 
@@ -135,24 +135,6 @@ def end_never_ran(end: str, commit: str, times: int, reason: str) -> str:
 def larger_budget(resume: str, trials: int) -> str:
     """Say how a search goes on whose budget is spent; `resume` is the command without one."""
     return f"To go on with twice as many trials in all: {resume} --budget {2 * trials}"
-
-
-def measured(
-    number: int, commit: str, said: str, seconds: float, likeliest: Candidate | None
-) -> str:
-    """Say what a run measured, and who is likeliest now.
-
-    Args:
-        number: of the run, from 1.
-        commit: what ran.
-        said: the number with its name, or why there is none.
-        seconds: how long it ran.
-        likeliest: the likeliest culprit; None until both ends are measured.
-    """
-    told = f"trial {number} {commit[:SHORT]}: {printable(said)} in {seconds:.1f} s"
-    if likeliest is None:
-        return told
-    return f"{told}; likeliest {likeliest.sha[:SHORT]} {likeliest.probability:.1%}"
 
 
 def no_number(name: str, commit: str, reason: str, output: str) -> str:

@@ -8,7 +8,6 @@ import shlex
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +21,8 @@ from bot.culprit.evidence import (
     TrialReport,
 )
 from bot.culprit.fresh_runs import VerificationResult
-from bot.culprit.metric import MISSES, STOPS, MetricSearch, is_comparable
+from bot.culprit.graph import CommitGraph
+from bot.culprit.metric import MISSES, MetricSearch, is_comparable
 from bot.culprit.search import Search
 from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
@@ -92,6 +92,14 @@ _MARGIN = 0.9
 """How much of the limit of a trial is proposed to a command that stops itself."""
 
 
+_SHOULD = {
+    "good": (TrialOutcome.PASS,),
+    "bad": (TrialOutcome.FAIL,),
+    None: (TrialOutcome.PASS, TrialOutcome.FAIL),
+}
+"""How trials should end: of each end of the range, and of any other commit."""
+
+
 class Watcher(Protocol):
     """Who watches: a terminal, or plain lines."""
 
@@ -117,6 +125,12 @@ class Watcher(Protocol):
 
     def finished(self, search: Search, trial: Trial, result: TrialResult) -> None:
         """Show how a trial ended, and what that changes."""
+        ...
+
+    def measured(
+        self, number: int, search: MetricSearch, said: Measured, result: TrialResult
+    ) -> None:
+        """Show what run `number` measured, from 1, and what that changes."""
         ...
 
 
@@ -177,7 +191,6 @@ class _Session:
         self._writer = writer
         self._view = view
         self._git = git
-        self._last_reason = "none was tried"
         self._seconds: list[float] = []
         self._said: set[str] = set()
         self._last_probe: tuple[str, TrialResult] | None = None
@@ -223,11 +236,8 @@ class _Session:
             while search.verdict().status is SearchStatus.CULPRIT and not self._journal.checked:
                 await self._check(search)
                 await self._drive(search)
-            verdict = search.verdict()
-            if verdict.status is SearchStatus.INFRA:
-                raise InfraError(messages.infra(self._last_reason))
             found_by_us = not self._request.goods and search.graph.goods
-            if verdict.status is not SearchStatus.BEFORE_RANGE or not found_by_us:
+            if search.verdict().status is not SearchStatus.BEFORE_RANGE or not found_by_us:
                 return
             rejected |= set(search.graph.goods)
             search = None
@@ -279,36 +289,23 @@ class _Session:
     def _keep(self, search: MetricSearch, commit: str, result: TrialResult) -> None:
         """Write what a run measured, unless it shows that nothing can be measured at all."""
         name, _ = split_numeric(self._request.numeric or "")
-        said = self._as_measured(commit, result.judgement, name)
-        is_end = search.graph.number[commit] >= search.graph.bad
-        stopped = takewhile(lambda each: each.infra, reversed([*self._journal.measured, said]))
-        if len(list(stopped)) >= STOPS or (said.untestable and is_end):
-            reason, output = result.judgement.reason, messages.last_lines(result.output)
-            raise InfraError(messages.no_number(name, commit, reason, output))
+        reason = result.judgement.reason
+        said = _as_measured(commit, result.judgement, name)
+        take_value(search, said)
+        end = _end_of(search.graph, commit)
+        # What ends the search is not written: it may be another time when somebody goes on.
+        if end and search.stopped(commit) >= MISSES:
+            raise InfraError(messages.end_never_ran(end, commit, MISSES, reason))
+        if search.verdict().status is SearchStatus.INFRA:
+            output = messages.last_lines(result.output)
+            raise InfraError(
+                messages.infra(reason)
+                if said.infra
+                else messages.no_number(name, commit, reason, output)
+            )
         self._writer.entry(said)
         self._journal.measured.append(said)
-        take_value(search, said)
-        self._view.say(self._told(search, said, result))
-
-    def _told(self, search: MetricSearch, said: Measured, result: TrialResult) -> str:
-        name = split_numeric(self._request.numeric or "")[0]
-        number = f"{name} {said.value:g}" if said.value is not None else result.judgement.reason
-        chances = search.probabilities() if search.is_judged else ()
-        likeliest = max(chances, key=lambda each: each.probability, default=None)
-        count = len(self._journal.measured)
-        return messages.measured(count, said.measured, number, result.seconds, likeliest)
-
-    def _as_measured(self, commit: str, judgement: Judgement, name: str) -> Measured:
-        """Say what a run measured; a commit whose runs keep giving no number cannot be tried."""
-        value = judgement.metrics.get(name)
-        if value is not None and is_comparable(value):
-            return Measured(measured=commit, value=value)
-        if judgement.outcome is TrialOutcome.UNTESTABLE and not judgement.unread:
-            return Measured(measured=commit, untestable=True)
-        own = [each for each in self._journal.measured if each.measured == commit]
-        lost = len(list(takewhile(lambda each: each.value is None, reversed(own)))) + 1
-        infra = judgement.outcome is TrialOutcome.INFRA
-        return Measured(measured=commit, untestable=lost >= MISSES, infra=infra)
+        self._view.measured(len(self._journal.measured), search, said, result)
 
     async def _at_once(self, commits: Sequence[str], name: str) -> list[TrialResult]:
         """Run these at once; where one breaks, the others are given up."""
@@ -325,7 +322,8 @@ class _Session:
         """Find a commit that passes, ever further back; none where even the first one fails."""
         history = await history_before(self._git, self._request.bad)
         released = await releases(self._git, self._request.bad, history)
-        known = {probe.probe: probe for probe in self._journal.probes}
+        probes = self._journal.probes
+        known = {each.probe: each for each in probes if each.outcome is not TrialOutcome.INFRA}
         tried = list(rejected)
         while commit := next_good(history, released, tried):
             tried.append(commit)
@@ -337,6 +335,8 @@ class _Session:
                 return (commit,)
         if self._last_probe:
             commit, result = self._last_probe
+            if all(each.outcome is TrialOutcome.INFRA for each in probes):
+                raise InfraError(messages.infra(result.judgement.reason))
             said = messages.last_lines(result.output)
             self._view.say(messages.unexpected("oldest", commit, result.judgement.reason, said))
             self._once(messages.told_differences(self._journal.differences))
@@ -430,7 +430,6 @@ class _Session:
     def _learn(self, search: Search, trial: Trial, result: TrialResult) -> None:
         judgement = result.judgement
         self._seconds.append(result.seconds)
-        self._last_reason = judgement.reason
         report = TrialReport(judgement.outcome, judgement.fingerprint)
         search.record(trial, report)
         end, wanted = _expected(search, trial.commit)
@@ -441,17 +440,30 @@ class _Session:
                 output=messages.last_lines(result.output) if end else "",
             )  # fmt: skip
             self._journal.endings[trial.commit] = ending
-        self._writer.reported(trial, report, result, ending)
+        hopeless = self._hopeless(search, trial, judgement)
+        if hopeless is None:
+            self._writer.reported(trial, report, result, ending)
         self._view.finished(search, trial, result)
         if ending and end:
             self._view.say(messages.unexpected(end, ending.commit, ending.reason, ending.output))
             self._once(messages.told_differences(self._journal.differences))
         if judgement.outcome is TrialOutcome.INFRA:
             self._explain(judgement.reason)
-            if end and trial.attempt >= search.settings.infra_attempts:
-                raise InfraError(
-                    messages.end_never_ran(end, trial.commit, trial.attempt, judgement.reason)
-                )
+        if hopeless:
+            raise InfraError(hopeless)
+
+    def _hopeless(self, search: Search, trial: Trial, judgement: Judgement) -> str | None:
+        """Say why a trial that could not run ends the search, where it does.
+
+        It is not written: it is made again when somebody has mended what failed, and goes on.
+        """
+        if judgement.outcome is not TrialOutcome.INFRA:
+            return None
+        end = _end_of(search.graph, trial.commit)
+        if end and trial.attempt >= search.settings.infra_attempts:
+            return messages.end_never_ran(end, trial.commit, trial.attempt, judgement.reason)
+        is_over = search.verdict().status is SearchStatus.INFRA
+        return messages.infra(judgement.reason) if is_over else None
 
     def _explain(self, reason: str) -> None:
         """Say once for each kind what to do about trials that were stopped or killed."""
@@ -496,13 +508,27 @@ class _Session:
         return sandbox
 
 
+def _as_measured(commit: str, judgement: Judgement, name: str) -> Measured:
+    """Say what a run measured."""
+    value = judgement.metrics.get(name)
+    if value is not None and is_comparable(value):
+        return Measured(measured=commit, value=value)
+    untestable = judgement.outcome is TrialOutcome.UNTESTABLE and not judgement.unread
+    infra = judgement.outcome is TrialOutcome.INFRA
+    return Measured(measured=commit, untestable=untestable, infra=infra)
+
+
+def _end_of(graph: CommitGraph, commit: str) -> str | None:
+    """Return which end of the range a commit is, if any."""
+    if commit in graph.goods:
+        return "good"
+    return "bad" if commit == graph.commits[graph.bad] else None
+
+
 def _expected(search: Search, commit: str) -> tuple[str | None, tuple[TrialOutcome, ...]]:
     """Return which end of the range a commit is, if any, and how its trials should end."""
-    if commit in search.graph.goods:
-        return "good", (TrialOutcome.PASS,)
-    if commit == search.graph.commits[search.graph.bad]:
-        return "bad", (TrialOutcome.FAIL,)
-    return None, (TrialOutcome.PASS, TrialOutcome.FAIL)
+    end = _end_of(search.graph, commit)
+    return end, _SHOULD[end]
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[TrialResult]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TextIO
+from typing import IO, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.culprit.evidence import Trial, TrialOutcome
+from bot.culprit.metric import END_RUNS, MetricSearch
 from bot.culprit.search import Search
 from bot.local.history import in_words, seconds_left
+from bot.local.journal import Measured
 from bot.local.messages import SHORT, printable
 from bot.trials.runner import TrialResult
 
@@ -31,7 +33,7 @@ _STYLES = {
 class Lines:
     """One line for each thing that happens."""
 
-    def __init__(self, stream: TextIO, jobs: int) -> None:
+    def __init__(self, stream: IO[str], jobs: int) -> None:
         """Write to `stream`; so many trials run at once."""
         self._stream = stream
         self._jobs = jobs
@@ -59,25 +61,34 @@ class Lines:
     def finished(self, search: Search, trial: Trial, result: TrialResult) -> None:
         """Show how a trial ended, who is likeliest now, and how long it takes yet."""
         self._seconds.append(result.seconds)
-        likeliest = max(search.probabilities(), key=lambda candidate: candidate.probability)
         self.say(
-            f"trial {trial.id} {trial.commit[:SHORT]}: {_ending(result)}; "
-            f"likeliest {likeliest.sha[:SHORT]} {likeliest.probability:.1%}; "
+            f"trial {trial.id} {trial.commit[:SHORT]}: {_ending(result)}; {_likeliest(search)}; "
             f"{_time_left(search, self._seconds, self._jobs)}"
         )
 
+    def measured(
+        self, number: int, search: MetricSearch, said: Measured, result: TrialResult
+    ) -> None:
+        """Show what a run measured, who is likeliest, and how long it takes yet."""
+        self._seconds.append(result.seconds)
+        ended = result.judgement.reason if said.value is None else f"{search.metric} {said.value:g}"
+        likeliest = f"{_likeliest(search)}; " if search.is_judged else ""
+        self.say(
+            f"trial {number} {said.measured[:SHORT]}: {printable(ended)} in "
+            f"{result.seconds:.1f} s; {likeliest}{_time_left(search, self._seconds, self._jobs)}"
+        )
 
-class Picture:
+
+class Picture(Lines):
     """A live picture: the range with its posterior, trials, rounds and how long it may take."""
 
     def __init__(self, live: Live, jobs: int) -> None:
         """Draw on `live`; so many trials run at once."""
+        super().__init__(live.console.file, jobs)
         self._live = live
-        self._jobs = jobs
         self._subjects: Mapping[str, str] = {}
         self._running: dict[int, Trial] = {}
         self._last: list[Text] = []
-        self._seconds: list[float] = []
 
     def say(self, text: str) -> None:
         """Show one line above the picture."""
@@ -86,14 +97,6 @@ class Picture:
     def named(self, subjects: Mapping[str, str]) -> None:
         """Show commits with these subjects."""
         self._subjects = subjects
-
-    def probed(self, commit: str, result: TrialResult) -> None:
-        """Show how a probe for a good end ended."""
-        self.say(f"probe {commit[:SHORT]}: {_ending(result)}")
-
-    def checked(self, commit: str, result: TrialResult) -> None:
-        """Show how a fresh run of the culprit or a parent ended."""
-        self.say(f"check {commit[:SHORT]}: {_ending(result)}")
 
     def started(self, search: Search, trial: Trial) -> None:
         """Show that a trial runs."""
@@ -150,12 +153,19 @@ def spark(chances: list[float], width: int) -> str:
     return "".join(_BARS[round(share / top * (len(_BARS) - 1))] for share in sums)
 
 
-def _time_left(search: Search, seconds: Sequence[float], jobs: int) -> str:
-    verdict = search.verdict()
-    if verdict.final:
+def _likeliest(search: Search | MetricSearch) -> str:
+    likeliest = max(search.probabilities(), key=lambda candidate: candidate.probability)
+    return f"likeliest {likeliest.sha[:SHORT]} {likeliest.probability:.1%}"
+
+
+def _time_left(search: Search | MetricSearch, seconds: Sequence[float], jobs: int) -> str:
+    if search.verdict().final:
         return "decided"
     chances = [candidate.probability for candidate in search.probabilities()]
-    left = seconds_left(chances, verdict.trials, seconds, jobs)
+    trials, due = search.trials, 0
+    if isinstance(search, MetricSearch):
+        trials, due = max(0, trials - 2 * END_RUNS), search.due
+    left = seconds_left(chances, trials, seconds, jobs, due)
     return "no estimate yet" if left is None else f"about {in_words(left)} left"
 
 

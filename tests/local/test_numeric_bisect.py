@@ -81,10 +81,11 @@ def test_a_commit_that_cannot_be_tried_holds_no_place_in_the_search(
 
 def test_a_number_that_got_better_blames_nobody(person: Person, clone: Repository) -> None:
     commits = history(clone, 10, broken_from=6)
-    options = ("--good", commits[0], "--numeric", "score:lower")
+    options = ("--good", commits[0], "--numeric", "score:lower", "--json")
     command = measures("random.gauss(100 + 20 * (number >= 6), 2)")
     said = person.bisect(clone.folder, *options, "--", *command)
-    assert said.code == 4
+    assert (said.code, said.verdict["reason"]) == (4, "better")
+    said = person.bisect(clone.folder, "--replay", said.verdict["log"])
     assert "for the better" in said.out
 
 
@@ -230,8 +231,9 @@ def test_how_much_a_number_changed_is_in_the_json(person: Person, clone: Reposit
     assert said.verdict["change"] is None
 
 
-@pytest.mark.thorough
-def test_progress_tells_the_number_and_who_is_likeliest(person: Person, clone: Repository) -> None:
+def test_progress_tells_the_number_who_is_likeliest_and_how_long_it_takes(
+    person: Person, clone: Repository
+) -> None:
     commits = history(clone, 10, broken_from=6)
     options = ("--good", commits[0], "--numeric", "score:lower")
     said = person.bisect(clone.folder, *options, "--", *measures("100 - 5 * (number >= 6)"))
@@ -239,7 +241,9 @@ def test_progress_tells_the_number_and_who_is_likeliest(person: Person, clone: R
     assert lines[0].startswith("trial 1 ")
     assert ": score 100 in " in said.err
     assert "likeliest" not in lines[8]
+    assert all(" left" in line for line in lines[:-1])
     assert f"likeliest {commits[6][:12]}" in lines[-1]
+    assert lines[-1].endswith("; decided")
 
 
 def test_a_log_that_cannot_go_on_now_is_kept(

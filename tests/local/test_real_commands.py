@@ -229,6 +229,41 @@ def test_where_the_bad_end_always_hangs_or_is_killed_it_says_so_and_what_to_do(
     assert said.err.count("trial ") <= 4
 
 
+@pytest.mark.sampled("all, and no good end is named")
+@pytest.mark.parametrize(
+    ("where", "options"),
+    [
+        ("[ $(cat number) = 7 ]", ("--good",)),
+        ("[ $(cat number) != 0 ] && [ $(cat number) != 7 ]", ("--good",)),
+        ("true", ()),
+        ("[ $(cat number) = 7 ]", ("--numeric", "n", "--good")),
+    ],
+    ids=["the bad end", "all between the ends", "all, and no good end is named", "a number's end"],
+)
+def test_a_search_in_which_nothing_could_run_goes_on_once_it_can(
+    person: Person, clone: Repository, tmp_path: Path, where: str, options: tuple[str, ...]
+) -> None:
+    commits = history(clone, 8, broken_from=5)
+    broken, log = person.home / "broken", tmp_path / "log.jsonl"
+    broken.touch()
+    script = (
+        f"{where} && [ -e {broken} ] && kill -9 $$; grep -q good state; r=$?; "
+        'printf \'{"metrics": {"n": %s}}\' $r > $PLAYBOOKS_RESULT; exit $r'
+    )
+    ends = [*options, *([commits[0]] if options else []), "--log", log]
+    said = person.bisect(clone.folder, *ends, "--", "sh", "-c", script)
+    assert (said.code, "could not run" in said.err) == (1, True)
+    assert f"--resume {log}" in said.err
+    broken.unlink()
+    said = person.bisect(clone.folder, "--resume", log, "--json")
+    assert commits[5] in {each["sha"] for each in said.verdict["candidates"]}
+    # What could not be run is run now, and not passed over.
+    assert f" {commits[-1][:12]}: fail" in said.err or "--numeric" in options
+    assert options or "Good end: " in said.err
+    again = person.bisect(clone.folder, "--replay", log, "--json")
+    assert again.out == said.out
+
+
 def test_what_was_proposed_for_a_command_that_hangs_finds_the_culprit(
     person: Person, clone: Repository
 ) -> None:
