@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import inf, nan, pi, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ ENOUGH = 15
 """After so many runs on a commit or its like, one more tells half as much as the first."""
 ALIKE = 0.02
 """Commits are alike where their chances to be bad differ by less."""
+PART = 0.25
+"""From this share of a change on, another commit had a part in it."""
+IN_PART = 8
+"""So many runs of a level between two others, and of what lies next to it, tell it from both."""
 CHECKED = 3
 """So many runs of the culprit, and of what lies before it, before it is named."""
 SETTLED = 0.95
@@ -49,9 +54,25 @@ _NOBODY = {
     VerdictCause.TOO_SMALL: f"The ends differ by less than {TOO_SMALL} standard deviations of a "
     "run: too little to pin on a commit.",
     VerdictCause.BETTER: "It changed at one commit, but for the better.",
+    VerdictCause.STEPS: "It changed at two commits, at each by a part.",
     VerdictCause.VARIES: "It varies more or less from one commit on, but about the same level.",
     VerdictCause.DRIFT: "It drifts: it changes bit by bit along the range, not at one commit.",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class TwoSteps:
+    """Two commits that seem to have changed it by a part each.
+
+    Attributes:
+        commits: both, as they are numbered, the older one first.
+        confidence: probability that a step is at one of them, if it is a step.
+        few: what ran too few times to be sure that both are.
+    """
+
+    commits: tuple[int, int]
+    confidence: float
+    few: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +166,7 @@ class MetricSearch:
         rivals: bool = True,
         stops: int | None = None,
         balanced: bool = True,
+        steps: bool = True,
     ) -> None:
         """Start a search.
 
@@ -162,6 +184,7 @@ class MetricSearch:
             rivals: weigh what else than a step explains the values (`bot.culprit.metric_rivals`),
                 and try what tells it apart; without, as searches did before they knew of any.
             balanced: a commit's runs are made as often in odd turns as in even ones.
+            steps: two commits that each changed it by a part are told from one that did it all.
             stops: end once so many runs in a row were stopped (`stop`), best `STOPS`. None: whoever
                 runs them says when it is enough.
 
@@ -186,6 +209,7 @@ class MetricSearch:
         self.rivals = rivals
         self.stops = stops
         self.balanced = balanced
+        self.steps = steps
         self._ancestry = Ancestry(graph)
         prior = np.ones(len(graph)) if weights is None else np.asarray(weights, np.float64)
         self._prior = prior / prior.sum()
@@ -323,6 +347,7 @@ class MetricSearch:
                 rivals=read.rivals,
                 stops=read.stops,
                 balanced=read.balanced,
+                steps=read.steps,
             )
             for number, event in enumerate(read.events, 2):  # noqa: B007 (for the message)
                 search._apply(event)
@@ -385,7 +410,10 @@ class MetricSearch:
             cause = VerdictCause.TOO_SMALL if self._between_ends()[0] else VerdictCause.UNCHANGED
             return self._nobody(cause, commits, 1.0 - float(commits.max()))
         classes = masses(indistinguishable(self._ancestry, self._untestable()), commits)
-        unchecked = not spent and self._unchecked() is not None
+        pair = self._two_steps()
+        if pair is not None and not pair.few:
+            return self._nobody(VerdictCause.STEPS, commits, pair.confidence, pair.commits)
+        unchecked = pair is not None or (not spent and self._unchecked() is not None)
         if cautious(float(classes.max())) >= self.confidence and not unchecked:
             sides = self._parted(int(commits.argmax()))
             if sides.is_another_level:
@@ -419,11 +447,60 @@ class MetricSearch:
         return self._say(SearchStatus.CLASS, why, members, confidence)
 
     def _nobody(
-        self, cause: VerdictCause, probability: Floats, confidence: float | None = None
+        self,
+        cause: VerdictCause,
+        probability: Floats,
+        confidence: float | None = None,
+        changed_at: Sequence[int] = (),
     ) -> MetricVerdict:
         """Say why no commit is named."""
         why = _NOBODY[cause]
-        return self._say(SearchStatus.NO_CULPRIT, why, probability, confidence, cause)
+        found = self._say(SearchStatus.NO_CULPRIT, why, probability, confidence, cause)
+        broken = [Boundary(self._sha(node), BoundaryKind.BROKEN) for node in changed_at]
+        return replace(found, boundaries=tuple(broken))
+
+    def _two_steps(self) -> TwoSteps | None:
+        """Find two commits that each changed it by a part, so that neither alone did."""
+        if not self.steps:
+            return None
+        commits = self.probability()
+        best = int(commits.argmax())
+        older, newer = commits[:best], commits[best + 1 :]
+        pairs = [(best, best + 1 + int(newer.argmax()))] if len(newer) else []
+        pairs += [(int(older.argmax()), best)] if len(older) else []
+        for pair in pairs:
+            sure = cautious(float(commits[[*pair]].sum() / commits.sum()))
+            if sure >= self.confidence and (few := self._in_parts(*pair)) is not None:
+                return TwoSteps(pair, sure, few)
+        return None
+
+    def _in_parts(self, first: int, second: int) -> tuple[int, ...] | None:
+        """Tell whether each changed it by a part, and what ran too few times to be sure of that.
+
+        What was measured between them lies between both levels, while what lies next to them lies
+        where the ends do: in a drift it would not.
+        """
+        good, nodes = len(self.graph), {node for node, _ in self._values}
+        has = {n: self._ancestry.of(n) if n < good else np.zeros(good, np.bool_) for n in nodes}
+        before = [n for n in nodes if not has[n][first]]
+        between = [n for n in nodes if has[n][first] and not has[n][second]]
+        after = [n for n in nodes if has[n][second]]
+        levels = [self._seen(*each) for each in (before, between, after)]
+        up, down = (Sides(one, other, self.worse) for one, other in pairwise(levels))
+        part = up.effect / (up.effect + down.effect or inf)
+        is_part = PART <= part <= 1.0 - PART and up.is_another_level and down.is_another_level
+        if not is_part or up.bad_side is None or len(levels[1]) < CHECKED:
+            return None
+        near = max(before, key=lambda n: (n < good, n)), max(between), min(after)
+        few = tuple(node for node in near if self._runs_of(node) < IN_PART)
+        ends = ((good, near[0]), (near[2], self.graph.bad))
+        slopes = [Sides(self._seen(one), self._seen(other)) for one, other in ends]
+        least = PART / 2 * abs(up.effect + down.effect)
+        is_slope = any(abs(each.effect) > least and each.is_another_level for each in slopes)
+        return None if is_slope and not few else few
+
+    def _seen(self, *nodes: int) -> Floats:
+        return np.array([value for node, value in self._values if node in nodes])
 
     def _ask(self, commits: Sequence[str]) -> None:
         nodes = [self._node(each) for each in commits]
@@ -542,6 +619,8 @@ class MetricSearch:
         """What has to be run before anything is concluded, whatever else it tells."""
         if (unchecked := self._unchecked(pending)) is not None:
             return unchecked
+        if (pair := self._two_steps()) is not None and pair.few:
+            return min(pair.few, key=lambda n: self._runs_of(n) + list(pending).count(n))
         return self._least_known(pending)
 
     def _unchecked(self, pending: Sequence[int] = ()) -> int | None:

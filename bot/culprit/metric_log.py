@@ -72,6 +72,7 @@ class MetricLog:
     rivals: bool
     stops: int | None
     balanced: bool
+    steps: bool
     events: tuple[MetricEvent, ...] = ()
 
 
@@ -89,6 +90,7 @@ class LoggedMetric(Protocol):
     rivals: bool
     stops: int | None
     balanced: bool
+    steps: bool
 
 
 def is_metric_log(text: str) -> bool:
@@ -119,6 +121,7 @@ def header(search: LoggedMetric) -> dict[str, Any]:
         **({"shares_runs": True} if search.shares_runs else {}),
         **({"rivals": True} if search.rivals else {}),
         **({"balanced": True} if search.balanced else {}),
+        **({"steps": True} if search.steps else {}),
         **({"stops": search.stops} if search.stops is not None else {}),
         **log.range_entries(search.graph),
     }
@@ -175,6 +178,7 @@ def _head(entry: dict[str, Any]) -> MetricLog:
         rivals=entry.get("rivals") is True,
         stops=_whole_or_none(entry.get("stops")),
         balanced=entry.get("balanced") is True,
+        steps=entry.get("steps") is True,
     )
 
 

@@ -57,6 +57,7 @@ class VerdictCause(StrEnum):
     FLAKY_FROM = "flaky_from"
     OUTAGE = "outage"
     DRIFT = "drift"
+    STEPS = "steps"
     UNCHANGED = "unchanged"
     TOO_SMALL = "too_small"
     BETTER = "better"

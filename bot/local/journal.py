@@ -170,6 +170,7 @@ class Journal:
             stops=STOPS,
             rivals=request.rivals,
             balanced=request.rivals,
+            steps=request.rivals,
         )
         for skipped in request.skips:
             if header.graph.number.get(skipped, len(header.graph)) < header.graph.bad:

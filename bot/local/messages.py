@@ -243,7 +243,7 @@ def conclusion(
                 f"{_untried(verdict, untried)}"
             )
         case SearchStatus.NO_CULPRIT if verdict.cause or numeric:
-            return f"Nobody is guilty ({sure} sure). {verdict.reason}"
+            return f"No single commit is to blame ({sure} sure). {verdict.reason}"
         case SearchStatus.NO_CULPRIT:
             return (
                 f"Bad passes: the bad end does not show the failure ({sure} sure). It was a flake "

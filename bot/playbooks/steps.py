@@ -551,6 +551,7 @@ class Patch(StrEnum):
     GONE_ISSUES = "gone-issues"
     STAGES_ANSWERED = "stages-answered"
     JOINED_FLAGS = "joined-flags"
+    NUMBERS_IN_STEPS = "numbers-in-steps"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -135,6 +135,19 @@ def test_why_nobody_made_it_worse_is_said_in_a_word(
     assert (found.status, found.cause) == (SearchStatus.NO_CULPRIT, why)
 
 
+@pytest.mark.parametrize("spread", [0.0, pytest.param(1.0, marks=pytest.mark.thorough)])
+def test_two_commits_that_each_did_a_part_are_both_named(spread: float) -> None:
+    search, rng = MetricSearch(chain(20), misses=3, worse="higher"), np.random.default_rng(1)
+    while names := search.next_runs(2):
+        for name in names:
+            number = -1 if name == "good" else int(name[1:])
+            search.record(name, 5.0 * (number >= 9) + 5.0 * (number >= 10) + rng.normal() * spread)
+    found = search.verdict()
+    assert (found.status, found.culprit, found.cause) == (SearchStatus.NO_CULPRIT, None, "steps")
+    assert [each.sha for each in found.boundaries] == ["c9", "c10"]
+    assert found.runs <= 100
+
+
 @pytest.mark.parametrize("seed", [1, 2, 6])
 def test_commits_that_are_all_alike_do_not_take_all_runs(seed: int) -> None:
     # A score without noise, but some runs give less; by chance three of the good end's first five.

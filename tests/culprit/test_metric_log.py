@@ -93,7 +93,7 @@ def test_a_log_replays_to_the_same_bytes_and_the_same_verdict(
     assert again.probabilities() == search.probabilities()
 
 
-@pytest.mark.parametrize("since", ["shares_runs", "rivals", "balanced"])
+@pytest.mark.parametrize("since", ["shares_runs", "rivals", "balanced", "steps"])
 def test_a_log_of_before_chooses_as_it_did_and_keeps_its_bytes(since: str) -> None:
     head, *events = finish(MetricSearch(chain(16)), noisy(9, 80.0, 76.0)).to_log().splitlines()
     entry = json.loads(head)

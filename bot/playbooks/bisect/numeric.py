@@ -29,6 +29,7 @@ def numeric_search(
     rivals: bool,
     spares_stopped: bool,
     balanced: bool,
+    steps: bool,
 ) -> NumericSearch:
     """Begin a search for where a number changed.
 
@@ -44,6 +45,7 @@ def numeric_search(
             there are too many, and a commit that cannot be tried is tried once; without, all of
             them gave no number.
         balanced: see `MetricSearch`.
+        steps: see `MetricSearch`.
     """
     name, worse = split_numeric(numeric)
     return NumericSearch(
@@ -59,6 +61,7 @@ def numeric_search(
             rivals=rivals,
             stops=STOPS if spares_stopped else None,
             balanced=balanced,
+            steps=steps,
         )
     )
 

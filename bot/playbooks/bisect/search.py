@@ -224,6 +224,7 @@ class RangeSearch:
             rivals=self._run.patched(Patch.NUMBERS_RIVALS),
             spares_stopped=self._run.patched(Patch.NUMBERS_SIFTED),
             balanced=self._run.patched(Patch.NUMBERS_BALANCED),
+            steps=self._run.patched(Patch.NUMBERS_IN_STEPS),
         )
         for each in measured:
             search.observe(each)

@@ -289,7 +289,7 @@ def nobody(case: BisectMessages, finding: Finding) -> StatusMessage:
         return StatusMessage(
             state="stopped",
             headline=f"Done: no single commit is to blame for {case.signal}.",
-            details=(markdown.text(finding.reason), again),
+            details=(markdown.text(finding.reason), *boundaries_in_words(case, finding), again),
         )
     if finding.cause == "flaky_from":
         return StatusMessage(

@@ -266,7 +266,9 @@ class Finding(ReportPart):
     p_no_culprit: float
     p_before_range: float
     cause: (
-        Literal["flaky_from", "outage", "drift", "unchanged", "too_small", "better", "varies"]
+        Literal[
+            "flaky_from", "outage", "drift", "steps", "unchanged", "too_small", "better", "varies"
+        ]
         | None
     ) = None
     boundaries: tuple[NamedBoundary, ...] = ()

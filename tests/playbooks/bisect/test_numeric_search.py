@@ -68,6 +68,18 @@ async def test_a_change_for_the_better_is_not_reverted(shop: Shop) -> None:
 
 
 @pytest.mark.thorough
+async def test_two_commits_that_each_did_a_part_are_named_and_none_is_reverted(shop: Shop) -> None:
+    worse = "if test -e bug; then level=160; fi"
+    trial = LATENCY.replace(worse, f"{worse}\n          test -e more && level=220")
+    past = await history(shop, 12, 7, trial=trial, more={8: {"more": "slower"}})
+    issue, _ = await past.bisected(f"/bisect {past.commits[0][:12]}..main numeric latency")
+    said = await shop.final_word(issue)
+    assert "changed at two commits, at each by a part" in said
+    assert all(past.commits[number][:7] in said for number in (7, 8))
+    assert await fixes(shop) == []
+
+
+@pytest.mark.thorough
 async def test_trials_that_report_no_number_are_said_so_and_cost_few_runs(shop: Shop) -> None:
     past = await history(shop, 12, 7)
     ask = f"/bisect {past.commits[0][:12]}..main numeric latency"
