@@ -508,8 +508,11 @@ async def _text(known: Journal, verdict: Verdict) -> str:
 
 
 def _default_log(bad: str) -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if not state.is_absolute():
+        # Such a one counts for nothing, says its specification: it would lie in the checkout.
+        state = Path.home() / ".local/state"
     now = datetime.now(UTC)
     # To the microsecond: one process may look for several culprits in a second.
     name = f"{now:%Y%m%dT%H%M%S%f}-{bad[:8]}-{os.getpid()}.jsonl"
-    return Path(state) / "playbooks" / "bisect" / name
+    return state / "playbooks" / "bisect" / name

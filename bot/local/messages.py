@@ -132,6 +132,11 @@ def end_never_ran(end: str, commit: str, times: int, reason: str) -> str:
     )
 
 
+def not_written(error: str) -> str:
+    """Say that a commit's files could not be written."""
+    return f"its files could not be written: {printable(error)}"
+
+
 def larger_budget(resume: str, trials: int) -> str:
     """Say how a search goes on whose budget is spent; `resume` is the command without one."""
     return f"To go on with twice as many trials in all: {resume} --budget {2 * trials}"

@@ -26,6 +26,7 @@ from bot.culprit.metric import MISSES, MetricSearch, is_comparable
 from bot.culprit.search import Search
 from bot.culprit.selection import next_good
 from bot.culprit.verdict import SearchStatus
+from bot.git.errors import DiskFull, GitError
 from bot.git.export import TreeExport
 from bot.git.history import parents_of
 from bot.git.process import Git
@@ -272,7 +273,7 @@ class _Session:
         while commits := search.next_runs(self._request.jobs):
             number = len(self._journal.measured)
             runs = [
-                asyncio.create_task(self._runner.run(commit, f"measure-{number}-{place}"))
+                asyncio.create_task(self._made(commit, f"measure-{number}-{place}"))
                 for place, commit in enumerate(commits)
             ]
             try:
@@ -307,10 +308,20 @@ class _Session:
         self._journal.measured.append(said)
         self._view.measured(len(self._journal.measured), search, said, result)
 
+    async def _made(self, commit: str, name: str) -> TrialResult:
+        """Try a commit; one that git cannot write, as where a filter fails, is not all of them."""
+        try:
+            return await self._runner.run(commit, name)
+        except DiskFull:
+            raise
+        except GitError as error:
+            judgement = Judgement(TrialOutcome.INFRA, messages.not_written(str(error)))
+            return TrialResult(judgement, 0.0, "")
+
     async def _at_once(self, commits: Sequence[str], name: str) -> list[TrialResult]:
         """Run these at once; where one breaks, the others are given up."""
         tasks = [
-            asyncio.create_task(self._runner.run(commit, f"{name}-{place}"))
+            asyncio.create_task(self._made(commit, f"{name}-{place}"))
             for place, commit in enumerate(commits)
         ]
         try:
@@ -345,7 +356,7 @@ class _Session:
 
     async def _probe(self, commit: str) -> Probe:
         number = len(self._journal.probes) + 1
-        result = await self._runner.run(commit, f"probe-{number}")
+        result = await self._made(commit, f"probe-{number}")
         judgement = result.judgement
         probe = Probe(probe=commit, outcome=judgement.outcome, fingerprint=judgement.fingerprint)
         self._writer.entry(probe)
@@ -425,7 +436,7 @@ class _Session:
             # An outage may be over after as long as some trials take.
             usual = sum(self._seconds) / max(1, len(self._seconds))
             await asyncio.sleep(min(trial.pause * usual, _LONGEST_PAUSE_SECONDS))
-        return await self._runner.run(trial.commit, f"{len(self._journal.searches)}-{trial.id}")
+        return await self._made(trial.commit, f"{len(self._journal.searches)}-{trial.id}")
 
     def _learn(self, search: Search, trial: Trial, result: TrialResult) -> None:
         judgement = result.judgement

@@ -272,6 +272,26 @@ COMMANDS: dict[str, str] = {
 ENDS_BY_A_SIGNAL = {"kills its own group"}
 
 
+@pytest.mark.thorough
+def test_a_commit_whose_files_git_cannot_write_does_not_end_the_search(
+    person: Person, clone: Repository
+) -> None:
+    commits = history(clone, 2, broken_from=9)
+    clone.git("config", "filter.gone.required", "true")
+    clone.git("config", "filter.gone.clean", "cat")
+    # As of a file whose large object nobody has any more.
+    clone.git("config", "filter.gone.smudge", "false")
+    commits.append(clone.commit({"large": "x", ".gitattributes": "large filter=gone\n"}))
+    (clone.folder / ".gitattributes").unlink()
+    commits += [clone.commit({"number": f"{n}", "state": "bad"}) for n in (3, 4)]
+    person.environment["XDG_STATE_HOME"] = "not-absolute"
+    said = person.bisect(clone.folder, "--good", commits[0], "--json", "--", "sh", "-c", WORKS)
+    named = {each["sha"] for each in said.verdict["candidates"]}
+    assert (said.code, named) == (3, {*commits[2:4]})
+    assert "its files could not be written" in said.err
+    assert not (clone.folder / "not-absolute").exists()
+
+
 @needs_bubblewrap
 @pytest.mark.sampled("leaves a daemon that holds its output", "commits")
 @pytest.mark.parametrize("kind", COMMANDS)
