@@ -141,11 +141,15 @@ async def _suspicion(git: Git, graph: CommitGraph) -> tuple[float, ...] | None:
     """Weigh small ranges by what each commit changes; None where reading that takes too long."""
     if len(graph) > _COMMITS_LOOKED_INTO or await _is_partial(git):
         return None
-    said = await git.run(
-        *("log", "-z", "--no-walk=unsorted", "--stdin", "--numstat", "--no-renames"),
-        *("--diff-merges=first-parent", "--format=tformat:commit %H"),
-        stdin="".join(f"{sha}\n" for sha in graph.commits).encode(),
-    )
+    try:
+        said = await git.run(
+            *("log", "-z", "--no-walk=unsorted", "--stdin", "--numstat", "--no-renames"),
+            *("--diff-merges=first-parent", "--format=tformat:commit %H"),
+            stdin="".join(f"{sha}\n" for sha in graph.commits).encode(),
+        )
+    except GitError:
+        # It is only what is believed beforehand: the search finds out without it.
+        return None
     changes: dict[str, list[Change]] = {}
     here: list[Change] = []
     for field in said.stdout.decode("utf-8", "replace").split("\0"):

@@ -272,17 +272,29 @@ COMMANDS: dict[str, str] = {
 ENDS_BY_A_SIGNAL = {"kills its own group"}
 
 
-@pytest.mark.thorough
-def test_a_commit_whose_files_git_cannot_write_does_not_end_the_search(
-    person: Person, clone: Repository
-) -> None:
-    commits = history(clone, 2, broken_from=9)
-    clone.git("config", "filter.gone.required", "true")
-    clone.git("config", "filter.gone.clean", "cat")
-    # As of a file whose large object nobody has any more.
-    clone.git("config", "filter.gone.smudge", "false")
-    commits.append(clone.commit({"large": "x", ".gitattributes": "large filter=gone\n"}))
+def _filter_fails(clone: Repository) -> str:
+    """As where the large object of a file is gone."""
+    for name, program in (("required", "true"), ("clean", "cat"), ("smudge", "false")):
+        clone.git("config", f"filter.gone.{name}", program)
+    commit = clone.commit({"large": "x", ".gitattributes": "large filter=gone\n"})
     (clone.folder / ".gitattributes").unlink()
+    return commit
+
+
+def _object_is_gone(clone: Repository) -> str:
+    commit = clone.commit({"large": "nobody has it"})
+    blob = clone.git("rev-parse", f"{commit}:large")
+    (clone.folder / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    (clone.folder / "large").unlink()
+    return commit
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("broken", [_filter_fails, _object_is_gone])
+def test_a_commit_whose_files_git_cannot_write_does_not_end_the_search(
+    person: Person, clone: Repository, broken: Callable[[Repository], str]
+) -> None:
+    commits = [*history(clone, 2, broken_from=9), broken(clone)]
     commits += [clone.commit({"number": f"{n}", "state": "bad"}) for n in (3, 4)]
     person.environment["XDG_STATE_HOME"] = "not-absolute"
     said = person.bisect(clone.folder, "--good", commits[0], "--json", "--", "sh", "-c", WORKS)
