@@ -1,8 +1,9 @@
 """Finds the commands in a comment: only in what was typed as text.
 
 A command counts only where a reader of the rendered comment sees plain text at the start of a
-line. Quotes, fenced and indented code, code spans that run over a line's start, HTML comments and
-raw HTML blocks (`<pre>` and the like) are left out, by the block rules of CommonMark 0.31 as far
+line. Quotes (with the lines that GitHub takes into them), fenced and indented code, code spans and
+addresses of links that run over a line's start, HTML comments and what stands in `<pre>`,
+`<details>`, `<blockquote>` and the like are left out, by the block rules of CommonMark 0.31 as far
 as they matter here: https://spec.commonmark.org/0.31.2/
 
 Every character is looked at a constant number of times: each pattern below is anchored or walks
@@ -16,25 +17,53 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from bot.command_arguments import CommentPlace, NotUnderstood, Typed, shown
 from bot.slash_commands import COMMANDS
 from bot.triggers import Request
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_QUOTE = re.compile(r" {0,3}>")
-_INDENTED = re.compile(r"(?: {4}| {0,3}\t)")
-_NEW_BLOCK = re.compile(r" {0,3}(?:[-+*]|[0-9]{1,9}[.)]|#{1,6})[ \t]")
-_FENCE = re.compile(r"( {0,3}(?:(?:[-+*]|[0-9]{1,9}[.)]) {1,4})?)(`{3,}|~{3,})(.*)", re.DOTALL)
-_FENCE_END_INDENT = 3
-"""Spaces that the end of a fence may stand further in than its beginning."""
-_COMMENT_BLOCK = re.compile(r" {0,3}<!--")
-_RAW_HTML = re.compile(r" {0,3}<(pre|script|style|textarea)(?:[\s>]|$)", re.IGNORECASE)
-_RAW_HTML_END = re.compile(r"</(?:pre|script|style|textarea)>", re.IGNORECASE)
-_INLINE = re.compile(r"`+|<!--|-->")
+_QUOTE = re.compile(r" {0,3}> ?")
+_ITEM = re.compile(r" {0,3}(?:[-+*]|([0-9]{1,9})[.)])(?:( +)|$)")
+_MOST_INSIDE = 20
+"""Quotes and list items in each other; what is deeper is not told apart."""
+_CODE_INDENT = 4
+_RULE = re.compile(r" {0,3}(?:(?:\* *){3,}|(?:- *){3,}|(?:_ *){3,})$")
+_HEADING = re.compile(r" {0,3}#{1,6}(?: |$)")
+_UNDERLINE = re.compile(r" {0,3}=+ *$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)", re.DOTALL)
+_UNSHOWN: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = tuple(
+    (re.compile(rf" {{0,3}}<{start}", re.IGNORECASE), re.compile(end, re.IGNORECASE))
+    for start, end in (
+        (r"(?:pre|script|style|textarea)(?:[\s>]|$)", "</(?:pre|script|style|textarea)>"),
+        ("!--", "-->"),
+        (r"\?", r"\?>"),
+        (r"!\[CDATA\[", r"\]\]>"),
+        ("![a-z]", ">"),
+    )
+)
+"""HTML in which nothing is text: how it begins, and what ends it."""
+_BLOCK_TAG = re.compile(
+    r" {0,3}</?(?:address|article|aside|base|basefont|blockquote|body|caption|center|col|colgroup|"
+    r"dd|details|dialog|dir|div|dl|dt|fieldset|figcaption|figure|footer|form|frame|frameset|"
+    r"h[1-6]|head|header|hr|html|iframe|legend|li|link|main|menu|menuitem|nav|noframes|ol|"
+    r"optgroup|option|p|param|search|section|summary|table|tbody|td|tfoot|th|thead|title|tr|track|"
+    r"ul)(?:\s|/?>|$)",
+    re.IGNORECASE,
+)
+_LONE_TAG = re.compile(r" {0,3}</?[a-z][a-z0-9-]*(?:[\s/][^<>]*)?>\s*$", re.IGNORECASE)
+_TAG = re.compile(r"<(/?)([a-z][a-z0-9-]*)(?:[\s/][^<>]*)?>", re.IGNORECASE)
+_SETS_APART = frozenset({"blockquote", "code", "details", "kbd", "pre", "samp", "tt"})
+"""Elements of HTML whose text is quoted, code or folded away."""
+_DEFINITION = re.compile(r" {0,3}\[[^\[\]]+\]:\s*")
+"""Of a link, whose address is on the next line: neither is shown."""
+_INLINE = re.compile(r"`+|<!--|-->|\]\(|\)")
+_ENDS = {"<!--": "-->", "](": ")"}
+"""What ends a comment, and the address of a link; code ends as it began."""
 _BACKSLASHES = re.compile(r"(?<!\\)\\++(?=[`<])")
 
 # Marks an editor for right-to-left scripts, or a paste, leaves before the first letter.
@@ -58,24 +87,124 @@ class TypedLine:
     text: str
 
 
-@dataclass(frozen=True)
-class _Fence:
-    """An open code fence, how far in it begins, and its lines where it stands in a list item."""
+_Said = Literal["no text", "begins", "goes on"]
+"""Of a line: whether it is text, and whether it goes on with the paragraph before it."""
 
-    mark: str
-    indent: int
-    offset: int
 
-    def closed_by(self, line: str) -> bool:
-        """Tell whether this line is the closing fence: the same mark, as long, and alone."""
-        bare = line.strip(" \t")
-        if line.startswith(" " * (self.indent + _FENCE_END_INDENT + 1)):
-            return False
-        return len(bare) >= len(self.mark) and not bare.strip(self.mark[0])
+class _Blocks:
+    """The blocks that are open at a line's end, by the algorithm of CommonMark's appendix.
 
-    def left_by(self, line: str) -> bool:
-        """Tell whether this line is outside the list item the fence stands in."""
-        return bool(line.strip()) and len(line) - len(line.lstrip(" ")) < self.offset
+    `inside` are the quotes (0) and list items (the column of their text) it is in.
+    """
+
+    def __init__(self) -> None:
+        """Before the first line."""
+        self.inside: list[int] = []
+        self.fence: str | None = None
+        self.ends_block: re.Pattern[str] | None = None
+        self.in_html = False
+        self.in_paragraph = False
+
+    def read(self, line: str) -> _Said:
+        """Take the next line."""
+        rest, kept = self._within(line.expandtabs(_CODE_INDENT))
+        if kept == len(self.inside) and (self.fence or self.ends_block or self.in_html):
+            return self._verbatim(rest)
+        opened, rest = self._opened(rest, after_it=kept < len(self.inside))
+        is_lazy = self.in_paragraph and not opened and kept < len(self.inside)
+        if is_lazy and not self._begins_block(rest):
+            return "no text" if 0 in self.inside else "goes on"
+        went_on = self.in_paragraph and not opened and kept == len(self.inside)
+        self.fence = self.ends_block = None
+        self.in_html, self.in_paragraph = False, went_on
+        self.inside[kept:] = opened
+        if self._begins_block(rest):
+            self.in_paragraph = False
+            return self._leaf(rest)
+        if rest.startswith(" " * _CODE_INDENT):
+            return "no text"
+        if went_on and _UNDERLINE.match(rest):
+            self.in_paragraph = False
+            return "no text"
+        self.in_html = not went_on and _LONE_TAG.match(rest) is not None
+        self.in_paragraph = not self.in_html
+        return self._text(goes_on=went_on)
+
+    def _text(self, *, goes_on: bool) -> _Said:
+        if 0 in self.inside:
+            return "no text"
+        return "goes on" if goes_on else "begins"
+
+    def _within(self, line: str) -> tuple[str, int]:
+        """What a line says inside the open quotes and list items, and how many it stays in."""
+        for kept, column in enumerate(self.inside):
+            if column == 0:
+                quoted = _QUOTE.match(line)
+                if quoted is None:
+                    return line, kept
+                line = line[quoted.end() :]
+            elif line.startswith(" " * column):
+                line = line[column:]
+            elif line.strip():
+                return line, kept
+        return line, len(self.inside)
+
+    def _opened(self, rest: str, *, after_it: bool) -> tuple[list[int], str]:
+        """The quotes and list items that begin here, and what stands in them.
+
+        In the middle of a paragraph a list begins only with a number 1, and never empty.
+        """
+        opened: list[int] = []
+        while len(self.inside) + len(opened) < _MOST_INSIDE:
+            if quoted := _QUOTE.match(rest):
+                opened.append(0)
+                rest = rest[quoted.end() :]
+                continue
+            item = None if _RULE.match(rest) else _ITEM.match(rest)
+            if item is None:
+                break
+            number, blanks = item.groups()
+            is_empty = not rest[item.end() :]
+            odd = is_empty or (number and int(number) != 1)
+            if odd and self.in_paragraph and not opened and not after_it:
+                break
+            column = item.end()
+            if is_empty or len(blanks) > _CODE_INDENT:
+                column = item.end() - len(blanks or "") + 1
+            opened.append(column)
+            rest = rest[column:]
+        return opened, rest
+
+    @staticmethod
+    def _begins_block(rest: str) -> bool:
+        """Whether a line begins something that ends a paragraph."""
+        return (
+            not rest.strip()
+            or _opened_fence(rest) is not None
+            or any(start.match(rest) for start, _ in _UNSHOWN)
+            or any(each.match(rest) for each in (_RULE, _HEADING, _BLOCK_TAG))
+        )
+
+    def _leaf(self, rest: str) -> _Said:
+        """Begin it."""
+        self.fence = _opened_fence(rest)
+        end = next((end for start, end in _UNSHOWN if start.match(rest)), None)
+        self.ends_block = end if end and not end.search(rest) else None
+        self.in_html = end is None and _BLOCK_TAG.match(rest) is not None
+        return self._text(goes_on=False) if self.in_html else "no text"
+
+    def _verbatim(self, rest: str) -> _Said:
+        """Go on with code, or with HTML, which a blank line may end."""
+        if self.fence:
+            bare = "" if rest.startswith(" " * _CODE_INDENT) else rest.strip(" ")
+            if bare.startswith(self.fence) and not bare.strip(self.fence[0]):
+                self.fence = None
+        elif self.ends_block:
+            self.ends_block = None if self.ends_block.search(rest) else self.ends_block
+        else:
+            self.in_html = bool(rest.strip())
+            return self._text(goes_on=True) if self.in_html else "no text"
+        return "no text"
 
 
 def typed_lines(body: str) -> list[TypedLine]:
@@ -83,87 +212,77 @@ def typed_lines(body: str) -> list[TypedLine]:
 
     HTML comments inside such a line are blanked; leading blanks and invisible marks are removed.
     """
+    apart: Counter[str] = Counter()
     return [
         TypedLine(number, text.lstrip(" " + _INVISIBLE))
         for paragraph in _paragraphs(_LINE_END.split(body))
-        for number, text in _outside_spans(paragraph)
+        for number, text in _outside_spans(paragraph, apart)
     ]
 
 
 def _paragraphs(lines: list[str]) -> Iterator[list[TypedLine]]:
     """Group the lines that are text into runs which a code span cannot leave."""
+    blocks = _Blocks()
     paragraph: list[TypedLine] = []
-    fence: _Fence | None = None
-    ends_block: re.Pattern[str] | None = None
     for number, line in enumerate(lines, start=1):
-        if fence is not None and not fence.left_by(line):
-            if fence.closed_by(line):
-                fence = None
-            continue
-        fence = None
-        if ends_block is not None:
-            if ends_block.search(line):
-                ends_block = None
-            continue
-        fence = _opened_fence(line)
-        ends_block = None if fence else _opened_html(line)
-        is_text = not (
-            fence
-            or ends_block
-            or _COMMENT_BLOCK.match(line)
-            or _RAW_HTML.match(line)
-            or not line.strip()
-            or _QUOTE.match(line)
-            or _INDENTED.match(line)
-        )
-        if paragraph and (not is_text or _NEW_BLOCK.match(line)):
+        said = blocks.read(line)
+        if paragraph and said != "goes on":
             yield paragraph
             paragraph = []
-        if is_text:
+        if said != "no text":
             paragraph.append(TypedLine(number, line))
     if paragraph:
         yield paragraph
 
 
-def _opened_fence(line: str) -> _Fence | None:
+def _opened_fence(line: str) -> str | None:
+    """The backticks or tildes that this line begins code with."""
     found = _FENCE.match(line)
-    if found is None:
+    if found is None or (found[1][0] == "`" and "`" in found[2]):
         return None
-    before, mark, info = found.groups()
-    if mark[0] == "`" and "`" in info:
-        return None
-    return _Fence(mark, len(before), len(before) if before.strip() else 0)
+    return found[1]
 
 
-def _opened_html(line: str) -> re.Pattern[str] | None:
-    """Return what ends the HTML block that this line opens and does not close itself."""
-    if _COMMENT_BLOCK.match(line):
-        return None if "-->" in line else re.compile("-->")
-    if _RAW_HTML.match(line):
-        return None if _RAW_HTML_END.search(line) else _RAW_HTML_END
-    return None
+def _outside_spans(paragraph: list[TypedLine], apart: Counter[str]) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines that do not start inside anything that is not text.
 
-
-def _outside_spans(paragraph: list[TypedLine]) -> Iterator[tuple[int, str]]:
-    """Yield number and text of the lines that do not start inside a code span or a comment."""
+    Args:
+        paragraph: the lines.
+        apart: the elements of HTML that are open before it, and in the end after it.
+    """
     text = "\n".join(line.text for line in paragraph)
     spans = list(_spans(text))
     starts = [start for start, _, _ in spans]
-    shown = list(text)
-    for start, end, is_comment in spans:
-        if is_comment:
-            shown[start:end] = ["\n" if char == "\n" else " " for char in text[start:end]]
-    position = 0
+    shown, bare = list(text), list(text)
+    for start, end, mark in spans:
+        blank = ["\n" if char == "\n" else " " for char in text[start:end]]
+        bare[start:end] = blank
+        if mark == "<!--":
+            shown[start:end] = blank
+    tags = deque(_TAG.finditer("".join(bare)))
+    position, defined = 0, False
     for line in paragraph:
+        while tags and tags[0].end() <= position:
+            _count(apart, tags.popleft())
         before = bisect_right(starts, position) - 1
         inside = before >= 0 and spans[before][0] < position < spans[before][1]
-        if not inside:
+        in_tag = bool(tags) and tags[0].start() < position
+        if not (inside or in_tag or defined or +apart):
             yield line.number, "".join(shown[position : position + len(line.text)])
+        defined = _DEFINITION.fullmatch(line.text) is not None
         position += len(line.text) + 1
+    for tag in tags:
+        _count(apart, tag)
 
 
-def _spans(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Yield start, end and whether it is a comment, of each code span and HTML comment."""
+def _count(apart: Counter[str], tag: re.Match[str]) -> None:
+    name = tag[2].lower()
+    if name in _SETS_APART:
+        apart[name] = max(apart[name] + (-1 if tag[1] else 1), 0)
+
+
+def _spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and first mark of each code span, HTML comment and address of a link."""
     marks = [(found.start(), found.group()) for found in _INLINE.finditer(text)]
     escaped = {
         found.end() for found in _BACKSLASHES.finditer(text) if (found.end() - found.start()) % 2
@@ -176,15 +295,15 @@ def _spans(text: str) -> Iterator[tuple[int, int, bool]]:
         # What a backslash stands before begins nothing; but it ends what is open: within code a
         # backslash is one.
         start, mark = (at + 1, run[1:]) if at in escaped and run[0] == "`" else (at, run)
-        if start < reached or not mark or mark == "-->" or start in escaped:
+        if start < reached or not mark or mark in _ENDS.values() or start in escaped:
             continue
-        ending = "-->" if mark == "<!--" else mark
+        ending = _ENDS.get(mark, mark)
         ends = where[ending]
         while ends and ends[0] <= start:
             ends.popleft()
         if ends:
             reached = ends[0] + len(ending)
-            yield start, reached, mark == "<!--"
+            yield start, reached, mark
 
 
 MOST_COMMANDS = 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from markdown_it import MarkdownIt
 
 from bot.intake.comment_parser import typed_lines
 
@@ -33,6 +34,21 @@ LEFT_OUT = {
     "a pre block": "<pre>\n/x\n</pre>",
     "a pre block with a language": "<PRE lang=sh>\n/x\n\n/x\n</PRE>",
     "a list item": "- /x",
+    "a line that goes on with a quote": "> hello\n/x",
+    "a line further down that goes on with a quote": "> hello\nmore\n/x",
+    "a line that goes on with a quote in a list": "- > hello\n/x",
+    "a quote of HTML": "<blockquote>\n/x\n</blockquote>",
+    "a quote of HTML with Markdown in it": "<blockquote>\n\n/x\n\n</blockquote>",
+    "what is folded away": "<details><summary>Log</summary>\n\n/x\n</details>",
+    "folded away, with something folded in it": "<details>\n<details>\n</details>\n/x",
+    "code of HTML": "see <code>this\n/x\nthat</code>",
+    "a tag of several lines": 'see <a title="\n/x\n">that</a>',
+    "the address of a link": "see [that](\n/x)",
+    "the address of a link further down": "[that]:\n/x",
+    "an instruction": "<?php\n/x\n?>",
+    "a declaration": "<!DOCTYPE\n/x\n>",
+    "a section of characters": "<![CDATA[\n/x\n]]>",
+    "a fence that nobody can close within HTML": "<div>\n```\n\n```\n/x\n```",
     "the middle of a line": "please /x",
 }
 
@@ -42,7 +58,13 @@ TYPED = {
     "a line after others": "hello\n/x",
     "a Windows line end": "hello\r\n/x\r\n",
     "an old Macintosh line end": "hello\r/x",
-    "after a quote": "> hello\n/x",
+    "after a quote": "> hello\n\n/x",
+    "after a quote that ends with code": "> ```\n> code\n> ```\n/x",
+    "after a quote that ends with an empty line": "> hello\n>\n/x",
+    "after what is folded away": "<details>\n/x </details>\n/x",
+    "after a picture": '<img width="1" src="a.png">\n/x',
+    "after a tag in code": "`<details>`\n/x",
+    "after brackets": "see [1] (or 2)\n/x",
     "after a fence": "```\ncode\n```\n/x",
     "after a fence in a list that the list's end closes": "- ```\n/x",
     "after a comment": "<!-- a\nb -->\n/x",
@@ -76,3 +98,35 @@ def test_lines_are_counted_as_the_author_sees_them() -> None:
 def test_a_comment_inside_a_line_is_blanked_and_its_code_stays() -> None:
     (line,) = typed_lines("/x <!-- #12 --> `#13`")
     assert line.text.split() == ["/x", "`#13`"]
+
+
+LINES = (
+    "", "a", "> a", ">", "- a", "-", "1. a", "2. a", "  a", "    a", "```", "> ```", "- ```",
+    "~~~~", "- > a", "> - a", "> > a", "  > a", "# a", "---", "===", "> # a", ">     a", "<!--",
+    "-->", "<div>", "</div>", "<br>", "`", "> `", "> <div>", "  ```", "> ===", "1. > a", "> - ```",
+    ">- > a", "<?", "   a", "> <!--", "10) a", "-     a",
+)  # fmt: skip
+
+
+def _shown_by_markdown_it(body: str, line: int) -> bool:
+    """Whether what stands in a line is text outside of any quote."""
+    quotes = 0
+    for token in MarkdownIt("commonmark").parse(body):
+        quotes += {"blockquote_open": 1, "blockquote_close": -1}.get(token.type, 0)
+        if token.map is None or not token.map[0] <= line < token.map[1] or quotes:
+            continue
+        if token.type == "inline":
+            return any(
+                each.type == "text" and "/x" in each.content for each in token.children or ()
+            )
+        if token.type == "html_block":
+            return not token.content.lstrip().startswith(("<!", "<?"))
+    return False
+
+
+@pytest.mark.parametrize("before", LINES)
+def test_whatever_stands_above_a_command_it_runs_where_it_is_shown_as_text(before: str) -> None:
+    for then in LINES:
+        body = f"{before}\n{then}\n/x"
+        read = (3, "/x") in [(each.number, each.text) for each in typed_lines(body)]
+        assert read is _shown_by_markdown_it(body, 2), body

@@ -241,10 +241,10 @@ def test_a_letter_that_only_looks_like_ours_never_runs() -> None:
 
 
 def test_several_commands_keep_their_order_and_places() -> None:
-    found = parse("/severity high\nhello\n> /revert\n/revret\n\n/revert #12\n", HERE)
+    found = parse("/severity high\nhello\n> /revert\n\n/revret\n/revert #12\n", HERE)
     assert [(type(each), each.index, each.line) for each in found] == [
         (Command, 0, 1),
-        (Mistake, 1, 4),
+        (Mistake, 1, 5),
         (Command, 2, 6),
     ]
 
@@ -322,6 +322,7 @@ def test_whatever_is_quoted_never_runs(name: str, rest: str) -> None:
         ("   ```\n   ```\n/cancel", True),
         ("1. x\n   ```\n     ```\n/cancel", True),
         ("- ```\n  ```\n/cancel", True),
+        ("  ```\n    ```\n/cancel\n```", False),
         # What a backslash stands before begins no code and no comment, and yet it ends them.
         ("\\` is a backtick\n/cancel\nand ` too", True),
         ("\\` and `code\n/cancel\n`", False),
@@ -370,6 +371,13 @@ SHAPES = {
     "escaped": "\\`",
     "lists": "- ",
     "numbers": "1. ",
+    "quotes that go on": "> a\nb\n",
+    "quotes in lists": "- > a\n",
+    "tags": "<details>",
+    "tags nobody ends": "<a ",
+    "lone tags": "<br>\n",
+    "addresses": "](",
+    "definitions": "[a]:\n",
 }
 
 
