@@ -18,7 +18,7 @@ NEVER_AT_START = {
     "sqlalchemy.dialects.mysql": "alembic's",
     "apprise": "only where NOTIFY_URLS names an address",
     "jinja2": "the cockpit: the first page loads it",
-    "markdown_it": "the cockpit's",
+    "markdown_it": "the cockpit's, and of the first comment that may hold a command",
     "nh3": "the cockpit's",
     "rich": "a picture in a terminal, of `playbooks bisect`",
     "pygments": "rich's",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from markdown_it import MarkdownIt
 
-from bot.intake.comment_parser import typed_lines
+from bot.intake.typed_lines import typed_lines
 
 LEFT_OUT = {
     "a quote": "> /x",
