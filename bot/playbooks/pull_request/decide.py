@@ -362,7 +362,9 @@ def _when_verified(view: PullRequestSnapshot, terms: MergeTerms, *, ours: bool) 
         # Somebody pushed to the hotfix: what is there now is theirs to answer for. Without drafts
         # nobody says when a conflict is resolved.
         return AskPerson(why="changed")
-    if view.changes_wanted_by and (view.reviews_required or terms.merge_refused):
+    is_queued = view.queue == "waiting" and not view.reviews_required
+    heeded = view.changes_hold or view.reviews_required or terms.merge_refused
+    if view.changes_wanted_by and heeded and not is_queued:
         return AskPerson(why="changes wanted", names=view.changes_wanted_by)
     if view.approvals_missing:
         return AskPerson(why="review", names=view.reviewers)

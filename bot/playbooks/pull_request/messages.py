@@ -154,8 +154,8 @@ def changes_wanted(by: tuple[str, ...], case: IncidentContext, tally: CheckTally
         headline=f"Settle it with {people}, whose review of {proposal_linked(case)} asks for "
         "changes.",
         details=(
-            "I will merge as soon as that review is dismissed or has become an approval. "
-            + how_to_cancel(case),
+            "I will merge as soon as that review is dismissed on the pull request or has become an "
+            "approval. Who cannot wait can merge it by hand; I will notice. " + how_to_cancel(case),
         ),
         checks=tally.shown,
     )

@@ -30,6 +30,7 @@ from bot.playbooks.ports import (
     CheckedCommitGit,
     CheckedCommitGitHub,
     KnownRunsGitHub,
+    OptOutPermissions,
     ReportingChecks,
     ReportingGitHub,
     ReportingPulls,
@@ -134,6 +135,9 @@ class ProposalGitHub(IncidentGitHub, CheckedCommitGitHub, ReportingGitHub, Rerun
 
     @property
     def merging(self) -> ProposalMerging: ...
+
+    @property
+    def permissions(self) -> OptOutPermissions: ...
 
     @property
     def pulls(self) -> ProposalPulls: ...

@@ -56,7 +56,7 @@ from bot.playbooks.pull_request.reruns import chances, run_by_app
 from bot.playbooks.pull_request.workflow import ProposalWorkflow
 from bot.playbooks.run import Effect
 from bot.playbooks.steps import Step
-from bot.triggers import Value
+from bot.triggers import Role, Value
 
 
 class QueueGroup(Value):
@@ -323,8 +323,8 @@ async def look(
     compared = await _compare(github, results, before=before, broken=broken, tally=verdicts)
     failed = verdicts.named(State.FAILED) if verdicts.verdict == "red" else ()
     again = run_by_app(results, failed)
-    reviewed = rules.pull_request_required or not rules.complete
-    reviews = await github.pulls.reviews(number) if reviewed else ()
+    reviews = await github.pulls.reviews(number)
+    wanting = await _who_may_hold(github, reviews, rules)
     entry = await github.merging.queue_entry(pull) if rules.merge_queue else None
     group = QueueGroup(commit=entry.head_sha) if entry and entry.head_sha else None
     if rules.merge_queue and entry is None and tested:
@@ -352,7 +352,8 @@ async def look(
         code_owners_review=rules.code_owner_review,
         reviewers=_asked(pull),
         reviews_required=rules.required_reviews > 0,
-        changes_wanted_by=_said(reviews, "CHANGES_REQUESTED"),
+        changes_wanted_by=wanting,
+        changes_hold=bool(wanting),
         queue="waiting" if entry else "required" if rules.merge_queue else "none",
         queued_since=entry.since if entry else None,
         queue_takes_yet=_takes_yet(entry),
@@ -457,6 +458,18 @@ def _said(reviews: tuple[Review, ...], state: str) -> tuple[str, ...]:
     return tuple(login for login, said in latest.items() if said == state)
 
 
+async def _who_may_hold(
+    github: ProposalGitHub, reviews: tuple[Review, ...], rules: BranchRules
+) -> tuple[str, ...]:
+    """Who asks for changes and is heeded: where no rule asks for reviews, people who may write."""
+    wanting = _said(reviews, "CHANGES_REQUESTED")
+    if rules.required_reviews:
+        return wanting
+    bots = {each.user.login for each in reviews if each.user.is_bot}
+    roles = {name: await github.permissions.role_of(name) for name in wanting if name not in bots}
+    return tuple(name for name, role in roles.items() if role.at_least(Role.WRITE))
+
+
 class PullRequestSnapshot(Value):
     """A hotfix pull request as GitHub shows it now."""
 
@@ -496,6 +509,8 @@ class PullRequestSnapshot(Value):
     """Whether one of the reviews has to be a code owner's."""
     reviewers: tuple[str, ...] = ()
     changes_wanted_by: tuple[str, ...] = ()
+    changes_hold: bool = False
+    """Whether their wish holds it whatever the rules ask for; older looks do not say."""
     queue: Literal["none", "required", "waiting"] = "none"
     queued_since: datetime | None = None
     queue_takes_yet: timedelta | None = None

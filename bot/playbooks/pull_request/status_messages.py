@@ -133,11 +133,14 @@ def in_queue(case: IncidentContext, view: PullRequestSnapshot) -> StatusMessage:
         else f"GitHub expects to merge it in {about(takes)}"
     )
     since = view.queued_since
-    said = f"It has been there since {moment(since)}; {expected}." if since else f"{expected}."
+    said = [f"It has been there since {moment(since)}; {expected}." if since else f"{expected}."]
+    if view.changes_wanted_by:
+        people = ", ".join(markdown.code(name) for name in view.changes_wanted_by)
+        said.append(f"{people} asked for changes; GitHub's queue goes on unless you take it out.")
     return StatusMessage(
         state="working",
         headline=f"In progress: {proposal_linked(case)} is green and in the merge queue.",
-        details=(said,),
+        details=tuple(said),
         checks=view.tally.shown,
     )
 

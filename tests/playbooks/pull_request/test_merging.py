@@ -214,7 +214,17 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], Move]] = {
         {},
         AskPerson(why="changes wanted", names=("bob",)),
     ),
-    "a reviewer who wants changes where no review is required stops nothing": (
+    "a reviewer who wants changes is heeded where no review is required": (
+        {"changes_wanted_by": ("bob",), "changes_hold": True},
+        {},
+        AskPerson(why="changes wanted", names=("bob",)),
+    ),
+    "a reviewer who wants changes does not take it out of the queue": (
+        {"changes_wanted_by": ("bob",), "changes_hold": True, "queue": "waiting"},
+        {},
+        Wait(missing=("merge queue",)),
+    ),
+    "a look that does not say whether a wish for changes holds is read as it was": (
         {"changes_wanted_by": ("bob",)},
         {},
         MergeNow(head=OURS),

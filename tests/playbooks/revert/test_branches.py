@@ -60,15 +60,22 @@ async def test_a_review_a_ruleset_asks_for_is_counted(shop: Shop) -> None:
     assert await answer.reaction() == "+1"
 
 
-@pytest.mark.thorough
-async def test_a_review_that_asks_for_changes_is_named(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    "required", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["free", "required"]
+)
+async def test_a_review_that_asks_for_changes_is_named(shop: Shop, *, required: bool) -> None:
+    shop.verdicts.clear()
     broken = await shop.broken()
-    _protect(shop, reviews=1)
+    if required:
+        _protect(shop, reviews=1)
     answer = await shop.says(broken, "/revert")
-    await shop.standing(broken, "needs 1 more approval")
+    await shop.standing(broken, "I am waiting for `smoke`")
     hotfix = await shop.hotfix()
+    # Whoever may only read holds nothing.
+    await shop.mallory.review(hotfix["number"], "REQUEST_CHANGES", "I like it broken")
     await shop.bob.review(hotfix["number"], "REQUEST_CHANGES", "Not like this")
-    await shop.standing(broken, "Settle it with `bob`")
+    await shop.report("success", branch=hotfix["head"]["ref"])
+    await shop.standing(broken, "Settle it with `bob`, whose")
     await shop.bob.review(hotfix["number"], "APPROVE")
     assert await answer.reaction() == "+1"
 
