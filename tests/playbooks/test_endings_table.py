@@ -40,6 +40,10 @@ _BISECT, _REVERT = "playbooks/bisect", "playbooks/revert"
 _ENDINGS, _AFTER = f"{_REVERT}/test_endings.py", f"{_REVERT}/test_afterwards.py"
 _QUEUE = f"{_REVERT}/test_merge_queue.py"
 _BRANCHES, _COMMANDS = f"{_REVERT}/test_branches.py", f"{_REVERT}/test_commands.py"
+_BESIDE = (
+    f"{_REVERT}/test_conflicts.py::test_a_hotfix_that_cannot_be_moved_is_made_once_more_beside"
+)
+_BESIDE += "_it"
 _ALONE = f"{_BISECT}/test_without_a_runner.py"
 _PEOPLE, _BAD = f"{_BISECT}/test_people.py", f"{_BISECT}/test_bad_input.py"
 _RAMP, _SHADOW = "playbooks/ramp", "playbooks/shadow"
@@ -238,6 +242,8 @@ TABLE: dict[str, Row] = {
         "Somebody who is allowed to can merge it by hand",
         f"{_BRANCHES}::test_restricted_pushes_leave_the_merge_to_a_person_and_notice_it",
     ),
+    "pull_request.status_messages.update_refused": Row("at once after `/retry`", _BESIDE),
+    "pull_request.status_messages.replaced": Row("takes the place of this", _BESIDE),
     "pull_request.status_messages.broke_off": Row(
         "then comment `/retry`",
         f"{_REVERT}/test_lies.py::"

@@ -96,6 +96,7 @@ Why = Literal[
     "changes wanted",
     "left the queue",
     "merge refused",
+    "update refused",
 ]
 APPROVABLE: frozenset[Why] = frozenset(
     {"unrelated", "nothing counts", "unstarted", "no evals", "person", "founder", "foreign"}

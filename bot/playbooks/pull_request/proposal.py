@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import dropwhile
 from typing import Any
 
 from bot import markdown
@@ -97,6 +98,8 @@ class _Refitted(Value):
 
     hotfix: Hotfix | None
     conflict: RevertConflict | None = None
+    refused: str = ""
+    """Why its branch can neither be moved nor replaced."""
 
 
 class Proposal:
@@ -121,6 +124,7 @@ class Proposal:
         self.run = work.run
         self.github = work.github
         self._name = work.case.proposal
+        self._first_branch = work.case.branch
         self._steps = steps_of(work.case.proposal)
         self._change = change
         self._outcome = outcome
@@ -263,9 +267,16 @@ class Proposal:
         self._conflict = found.conflict or lasts
         if found.hotfix is not None:
             self._base = found.hotfix.base_head
+            if found.hotfix.branch != hotfix.branch:
+                await self._take_its_place(hotfix, found.hotfix)
             if found.hotfix.commit != hotfix.commit:
                 await self._note("recomputed", found.hotfix)
-        return Fitted(hotfix=found.hotfix, conflict=found.conflict is not None)
+        return Fitted(
+            hotfix=found.hotfix,
+            conflict=found.conflict is not None,
+            pull_request=self.work.case.pull_request or 0,
+            refused=found.refused,
+        )
 
     # --- pieces ---
 
@@ -348,19 +359,64 @@ class Proposal:
         as_it_is = hotfix.model_copy(update={"base_head": outcome.onto})
         if isinstance(outcome, RevertConflict):
             return _Refitted(hotfix=as_it_is, conflict=outcome)
-        if not view.up_to_date_required and await hotfixes.merging_gives(
+        merging_gives_it = await hotfixes.merging_gives(
             mirror, partial(self._change.have, outcome), hotfix, outcome, self._files
-        ):
+        )
+        if merging_gives_it and not view.up_to_date_required:
             return _Refitted(hotfix=as_it_is)
-        branch = self.work.case.branch
+        if view.methods == ("rebase",) and not merging_gives_it:
+            # Computed again it would hold a merge, of which GitHub makes no such rebase.
+            return await self._beside(hotfix, outcome, look_first)
         try:
-            fitted = await self._publish(outcome, hotfix.commit, branch, look_first)
+            fitted = await self._publish(outcome, hotfix.commit, hotfix.branch, look_first)
         except BranchMoved:
             # By somebody, just now: the next look sees what is there.
             return _Refitted(hotfix=hotfix, conflict=self._conflict)
+        except NotAllowed:
+            return await self._beside(hotfix, outcome, look_first)
         if self._conflict is not None and not self._terms.doubtful:
             await self._no_longer_in_conflict()
         return _Refitted(hotfix=fitted)
+
+    async def _beside(self, hotfix: Hotfix, outcome: Clean, look_first: bool) -> _Refitted:
+        """Publish it on a branch of its own, where that of before cannot be moved."""
+        names = [*self.work.naming.names(self._first_branch)]
+        if "/" not in hotfix.branch:
+            names = [flat(each) for each in names]
+        why = "No name is free for another branch."
+        for name in [*dropwhile(lambda each: each != hotfix.branch, names)][1:]:
+            try:
+                return _Refitted(hotfix=await self._publish(outcome, None, name, look_first))
+            except BranchExists:
+                continue
+            except NotAllowed as refusal:
+                why = str(refusal)
+                break
+        return _Refitted(hotfix=hotfix, conflict=self._conflict, refused=why)
+
+    async def _take_its_place(self, before: Hotfix, hotfix: Hotfix) -> None:
+        """Open the pull request of a proposal that was published beside another, and end that."""
+        work, old = self.work, self.work.case.pull_request or 0
+        self._files = _on_branch(self._files, before.branch, hotfix.branch)
+        work.case = work.case.model_copy(update={"branch": hotfix.branch})
+        opening = partial(self._open_pull_request, hotfix.commit)
+        pull = await self.run.step(self._steps.open, PullRequest, opening)
+        work.case = work.case.model_copy(update={"pull_request": pull.number})
+        work.happened(await self.run.now(), f"{self._name} replaced", pull.html_url)
+        said = status_messages.replaced(work.case, pull.number)
+
+        async def end(_: bool) -> bool:
+            there = await self.github.pulls.get(old)
+            body = markdown.with_section(
+                there.body or "", "status", work.section(said), limit=BODY_LIMIT
+            )
+            await self.github.pulls.update(old, body=body)
+            await hotfixes.take_back(self.github, before.branch)
+            return True
+
+        what = f"close #{old} and delete its branch"
+        closing = Step.CLOSE_EARLIER_ATTEMPTS
+        await attempt(self.run, closing, bool, end, what=what, otherwise=False)
 
     async def _no_longer_in_conflict(self) -> None:
         """Take back what kept it from being merged; where GitHub refuses, a person can."""

@@ -97,6 +97,8 @@ def standing_for(
             return changes_wanted(move.names, case, tally)
         case "left the queue":
             return with_reruns(left_the_queue(move.names, case, tally), move)
+        case "update refused":
+            return update_refused(move.reason, case, tally)
         case "merge refused":
             only_rebases = not view.rebases and view.methods == ("rebase",)
             return merge_refused(move.reason, case, tally, cannot_rebase=only_rebases)
@@ -434,6 +436,31 @@ def merge_refused(
             + how_to_cancel(case),
         ),
         checks=tally.shown,
+    )
+
+
+def update_refused(why: str, case: IncidentContext, tally: CheckTally) -> StatusMessage:
+    """The base branch has moved, and the proposal can neither be moved nor made once more."""
+    return StatusMessage(
+        state="needs you",
+        headline=f"Merge {proposal_linked(case)} yourself, or let me make it fit: "
+        f"{markdown.code(case.base)} has moved since.",
+        details=(
+            markdown.text(why),
+            "Merged as it is it may leave some of what it undoes; I will notice, and see what the "
+            "checks say then. I will try again now and then, and at once after `/retry`. "
+            + how_to_cancel(case),
+        ),
+        checks=tally.shown,
+    )
+
+
+def replaced(case: IncidentContext, by: int) -> StatusMessage:
+    """Said on a proposal whose place another one has taken."""
+    return StatusMessage(
+        state="stopped",
+        headline=f"Stopped: #{by} takes the place of this {case.proposal}, which could not be made "
+        f"to fit {markdown.code(case.base)} as that moved.",
     )
 
 

@@ -103,6 +103,10 @@ class Fitted(Value):
     hotfix: Hotfix | None
     conflict: bool = False
     """Whether a person has to resolve it now."""
+    pull_request: int
+    """Where it is now: another one where the branch of before could not be moved."""
+    refused: str = ""
+    """Why it could not be made to fit."""
 
 
 class MergeAnswer(Value):
@@ -244,8 +248,11 @@ class _Following:
                 case FinishProposal(merged=merged, sha=sha):
                     return self._ended("merged" if merged else "closed", now, view, sha=sha)
                 case Refit():
-                    if ended := await self._refit(view, now):
-                        return ended
+                    done = await self._refit(view, now)
+                    if isinstance(done, AskPerson):
+                        done = await self._tell(done, view, now, began)
+                    if done is not None:
+                        return done
                 case MergeNow() | Enqueue() | Rerun():
                     # A person's word that came meanwhile counts before we act.
                     if ended := await self._listen(0, view, None):
@@ -254,11 +261,17 @@ class _Following:
                     if pause and (ended := await self._listen(pause, view, None)):
                         return ended
                 case Wait() | AskPerson():
-                    await self.owner.tell(move, view, self.deadline, now)
-                    if ended := await self._listen(self._a_while, view, move):
+                    if ended := await self._tell(move, view, now, began):
                         return ended
-                    if now - began > self.patience.give_up:
-                        return self._ended("given up", now, view)
+
+    async def _tell(
+        self, move: Wait | AskPerson, view: PullRequestSnapshot, now: datetime, began: datetime
+    ) -> Followed | None:
+        """Tell people, and wait; the end, where a person wants one or nobody ever came."""
+        await self.owner.tell(move, view, self.deadline, now)
+        if ended := await self._listen(self._a_while, view, move):
+            return ended
+        return self._ended("given up", now, view) if now - began > self.patience.give_up else None
 
     async def _look(self, _: bool) -> PullRequestSnapshot:
         watched = self.watched
@@ -438,11 +451,16 @@ class _Following:
         self.refused = answer.refused
         return 0
 
-    async def _refit(self, view: PullRequestSnapshot, now: datetime) -> Followed | None:
+    async def _refit(self, view: PullRequestSnapshot, now: datetime) -> Followed | AskPerson | None:
         before, was_in_conflict = self.hotfix, self.conflict
         fitted = await self.owner.refit(before, view)
         if fitted.hotfix is None:
             return self._ended("cured elsewhere", now, view)
+        if fitted.refused:
+            return AskPerson(why="update refused", reason=fitted.refused)
+        if fitted.pull_request != self.watched.pull_request:
+            self.watched = self.watched.model_copy(update={"pull_request": fitted.pull_request})
+            self._forget_refusals()
         lasts = was_in_conflict and not self.conflicts_pass
         self.hotfix, self.conflict = fitted.hotfix, fitted.conflict or lasts
         if self.hotfix.commit != before.commit:

@@ -328,8 +328,8 @@ async def test_what_a_rebase_would_leave_out_is_merged_in_another_way(shop: Shop
 async def test_where_only_a_rebase_is_allowed_and_none_would_do_the_way_on_is_named(
     shop: Shop,
 ) -> None:
-    shop.repository.allow_squash_merge = shop.repository.allow_merge_commit = False
     broken, hotfix = await _computed_again(shop)
+    shop.repository.allow_squash_merge = shop.repository.allow_merge_commit = False
     await shop.report("success", branch=hotfix["head"]["ref"])
     status = await shop.standing(broken, "takes rebases only")
     assert "Comment `/cancel`, then `/revert`" in status
@@ -337,3 +337,42 @@ async def test_where_only_a_rebase_is_allowed_and_none_would_do_the_way_on_is_na
     shop.verdicts["smoke"] = "success"
     assert await (await shop.says(broken, "/revert")).reaction() == "+1"
     assert await shop.alice.file("list.txt") == _list("old", "old")
+
+
+UPDATES = pytest.param("update", marks=pytest.mark.thorough)
+ALL = pytest.param("update and creation", marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize("refused", ["merges", UPDATES, ALL])
+async def test_a_hotfix_that_cannot_be_moved_is_made_once_more_beside_it(
+    shop: Shop, refused: str
+) -> None:
+    if refused == "merges":
+        shop.repository.allow_squash_merge = shop.repository.allow_merge_commit = False
+    broken, hotfix, new = await _to_be_computed_again(shop)
+    branch, rules = hotfix["head"]["ref"], {"update", "creation"} & {*refused.split()}
+    if rules:
+        shop.github.restrict_refs(shop.repository, "hotfix/**", rules=rules)
+    shop.verdicts["smoke"] = "success"
+    await shop.alice.push("main", new, "Land it again")
+    if "creation" in rules:
+        said = await shop.standing(broken, "or let me make it fit: `main` has moved")
+        assert "bypass list" in said
+        assert [each["state"] for each in await shop.hotfixes()] == ["open"]
+        shop.repository.rulesets.clear()
+        await shop.says(broken, "/retry")
+    await shop.eventually(lambda: _merged(shop))
+    assert await shop.alice.file("list.txt") == _list("old", "old")
+    assert "is reverted on `main`" in await shop.final_word(broken)
+    last, *before = await shop.hotfixes()
+    assert (await shop.report_of(last))["refs"]["branch"] == last["head"]["ref"]
+    if "creation" in rules:
+        assert not before
+        return
+    assert last["head"]["ref"] == f"{branch}-2"
+    assert [each["state"] for each in before] == ["closed"]
+    assert f"#{last['number']} takes the place of this hotfix" in before[0]["body"]
+
+
+async def _merged(shop: Shop) -> bool:
+    return any(each["merged_at"] for each in await shop.hotfixes())
