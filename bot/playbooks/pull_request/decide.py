@@ -117,6 +117,11 @@ class DoubtApproval(Value):
     base: str = ""
     """The branch that it went to; empty of a Run that began before this was looked at."""
 
+    def renamed(self, view: PullRequestSnapshot) -> DoubtApproval:
+        """The same, by the new name of the branch, where that is the one that has one."""
+        is_it = bool(self.base) and self.base == view.renamed_from
+        return self.model_copy(update={"base": view.base_ref}) if is_it else self
+
     def covers(self, doubt: AskPerson, view: PullRequestSnapshot) -> bool:
         """Tell whether it answers this doubt about this commit, on its way to this branch."""
         if (self.head, self.why) != (view.head, doubt.why):

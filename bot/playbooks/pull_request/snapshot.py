@@ -316,6 +316,8 @@ async def look(
         base_head = await github.git.head(pull.base.ref)
     except NotFound as error:
         raise BaseMoves(f"{pull.base.ref} is being renamed or removed") from error
+    went_to = last.base_ref if last and last.base_ref != pull.base.ref else ""
+    is_renamed = bool(went_to) and await github.git.branch(went_to) is None
     named = await required(github, rules)
     counting = counting.with_required(named, rules.required_deployments, rules.pins)
     verdicts = tally(counting, results)
@@ -336,6 +338,7 @@ async def look(
         head=pull.head.sha,
         base_head=base_head,
         base_ref=pull.base.ref,
+        renamed_from=went_to if is_renamed else "",
         conflicts=pull.mergeable is False and pull.mergeable_state == "dirty",
         tally=previewed.tally,
         previews_hidden=previewed.hidden,
@@ -482,6 +485,8 @@ class PullRequestSnapshot(Value):
     base_head: str
     base_ref: str = ""
     """The branch it goes to, by its present name."""
+    renamed_from: str = ""
+    """That branch's name at the look before, where it has another one since."""
     conflicts: bool
     tally: CheckTally
     previews_hidden: bool = False

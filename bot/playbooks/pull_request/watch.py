@@ -239,6 +239,9 @@ class _Following:
                 Step.READ_PULL_REQUEST, PullRequestSnapshot, patiently(self._look)
             )
             self.last = view
+            if view.renamed_from:
+                # A yes was to this very branch, whatever it is called.
+                self.approved = tuple(each.renamed(view) for each in self.approved)
             now = await run.now()
             if await self._sees_who_reports(view, now - began):
                 continue

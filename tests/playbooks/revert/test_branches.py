@@ -288,3 +288,19 @@ async def test_a_branch_set_back_after_the_merge_stays_where_it_was_set_to(shop:
     merge = (await shop.alice.pull_request(hotfix["number"]))["merge_commit_sha"]
     commits = await shop.alice.get("commits", sha="main")
     assert merge not in [each["sha"] for each in commits]
+
+
+@pytest.mark.thorough
+async def test_a_yes_holds_for_a_base_branch_that_is_being_renamed(shop: Shop) -> None:
+    shop.verdicts.clear()
+    await shop.merged("A commit that nothing checked", {"notes.txt": "1\n"})
+    broken = await shop.broken()
+    await shop.says(broken, "/revert", shop.bob)
+    await shop.standing(broken, "no check says whether it is good")
+    hotfix = await shop.hotfix()
+    with shop.holding_back(f"pulls/{hotfix['number']}/reviews$", method="GET") as looks:
+        await shop.eventually(looks)
+        await shop.olivia.post("branches/main/rename", new_name="trunk")
+        answer = await shop.says(broken, "/approve", shop.olivia)
+        assert await answer.reaction() == "+1"
+    assert "is reverted on `trunk` (" in await shop.final_word(broken)
