@@ -117,6 +117,7 @@ class Step(Enum):
     READ_CONTEXT = ("read-context", "see what is going on")
     BEGIN_RUN = ("begin-run", "begin the run")
     END_RUN = ("end-run", "end the run")
+    CALL_FOUNDER = ("call-founder", "tell the Founder what cannot be told here")
     RECORD_REFUSAL = ("record-refusal", "write the refusal down")
     READ_NEXT_STEPS = ("read-next-steps", "read what is next", None, Duty.TELLING)
     SET_SEVERITY = ("set-severity", "set the severity")

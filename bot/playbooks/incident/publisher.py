@@ -252,6 +252,8 @@ class StatusPublisher:
         self._called: set[str] = set()
         self._status_id: int | None = None
         self._check_run: tuple[str, int | None] = ("", None)
+        self.is_unheard = False
+        """Whether what was said last was refused in every place."""
 
     async def open_issue(
         self, case: IncidentContext, title: str, body: str, *, labels: tuple[str, ...] | None = None
@@ -416,6 +418,7 @@ class StatusPublisher:
     async def _tell(self, step: Step, tell: Effect[_Said]) -> _Said:
         said = await attempt(self._run, step, _Said, tell, what=step.label, otherwise=_Said())
         self._run.untold.take(said.tried)
+        self.is_unheard = all(each.why for each in said.tried)
         return said
 
     def _keep(self, said: _Said, saying: PublishedStatus | None = None) -> None:

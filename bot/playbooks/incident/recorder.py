@@ -215,6 +215,27 @@ class IncidentRecorder:
         refs |= self._not_done()
         await self._write(Step.END_RUN, "run.failed", change, refs, why)
 
+    async def call_founder(self, step: AnyStep, why: str) -> None:
+        """Tell the Founder that a Run failed, where nobody could be told in the repository."""
+        now, run, trigger = await self._run.now(), self._run.id, self._trigger
+
+        async def change(conn: AsyncConnection) -> bool:
+            await notifications.post(
+                conn,
+                f"{run}:untold",
+                repository_id=trigger.repository.id,
+                incident_id=self._incident,
+                audience=FOUNDER,
+                title=f"Broke off in {trigger.repository.full_name}",
+                body=f"A run failed ({step.label}: {why}), and I cannot say so there. If the App "
+                "does not have the repository any more, the rest is left to people; once it has it "
+                "again, `/retry` begins once more.",
+                at=now,
+            )
+            return True
+
+        await self._run.write(Step.CALL_FOUNDER, bool, change)
+
     async def _escalate(self, conn: AsyncConnection, undone: Undone, now: datetime) -> None:
         """Tell the Founder that something is left which nobody wanted."""
         left = ", ".join(each.step.label for each in undone.left)

@@ -115,6 +115,8 @@ async def _undone_and_told(work: AnyIncident, failed: StepFailed) -> str | None:
     await work.recorder.broke_off(step, why, undone)
     await _keep_papers(work, step, undone)
     await work.tell(status_messages.broke_off(step, why, undone))
+    if work.publisher.is_unheard:
+        await work.recorder.call_founder(step, why)
     return None
 
 

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 
 from bot.github.transport import retry
 from bot.metrics import STEP_RETRIES
+from bot.records.tables.intake import notifications
 from fakegithub.access.credentials import new_key_pair
 from fakegithub.deliveries.delivery_faults import Delay, Duplicate, Lose, Reorder
 from fakegithub.faults.faults import FaultRule
@@ -281,3 +283,33 @@ async def test_what_github_does_not_see_yet_ends_nothing(shop: Shop) -> None:
     await _ends_well(shop, broken)
     assert [each.refused for each in writes] == [1, 1, 1]
     assert [each.fired for each in reads] == [1, 1]
+
+
+@pytest.mark.thorough
+async def test_a_repository_taken_from_the_app_ends_with_a_word_to_the_founder(shop: Shop) -> None:
+    shop.verdicts.clear()
+    broken = await shop.broken()
+    await shop.says(broken, "/revert")
+    await shop.standing(broken, "I am waiting for `smoke`")
+    served = shop.installation().repositories
+    assert served is not None
+    served.discard(shop.repository.id)
+    shop.forget_tokens()
+    query = sa.select(notifications.c.title, notifications.c.body).where(
+        notifications.c.repository_id == shop.repository.id,
+        notifications.c.id.endswith(":untold"),
+    )
+
+    async def told() -> Any:
+        async with shop.bot.read_only.connect() as conn:
+            return (await conn.execute(query)).all()
+
+    [(title, body)] = await shop.eventually(told)
+    assert title == f"Broke off in {shop.name}"
+    assert "It does not exist, or the App may not see it" in body
+    # It is given back: what it says is the way on.
+    served.add(shop.repository.id)
+    shop.forget_tokens()
+    shop.verdicts["smoke"] = "success"
+    assert await (await shop.says(broken, "/retry")).reaction() == "+1"
+    assert await shop.alice.file("shop.py") == GOOD
