@@ -34,6 +34,7 @@ from bot.records.lifecycle import REOPEN_WINDOW, IncidentStatus, RunState
 from bot.records.runs import StoredRun
 from bot.triggers import UNKNOWN_SEVERITY, Severity, Trigger, Value, derived_id
 
+_ZERO_OF_CLOCKS = 1970
 _DECIDED = "following"
 _FOLLOWING: TypeAdapter[Following] = TypeAdapter(Following)
 
@@ -64,8 +65,12 @@ def severity_of(group: ConditionGroup) -> Severity:
 
 
 def began_at(group: ConditionGroup, detected: datetime) -> datetime:
-    """When it began: never after we heard of it, whatever the senders' clocks say."""
-    return min([each.at for each in group.conditions] + [detected])
+    """When it began: never after we heard of it, whatever the senders' clocks say.
+
+    The zero of a clock (the years 1 and 1970) says that its sender does not know.
+    """
+    told = [each.at for each in group.conditions if each.at.year > _ZERO_OF_CLOCKS]
+    return min([*told, detected])
 
 
 async def open_for_group(

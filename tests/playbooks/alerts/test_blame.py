@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
@@ -18,6 +18,7 @@ from bot.playbooks.alerts.decide import (
     what_follows,
 )
 from bot.playbooks.alerts.messages import AlertFacts
+from bot.playbooks.alerts.workflow import began_at
 from bot.playbooks.autorevert.decide import CheckEvidence, SoleSuspect, TellPeople
 from bot.playbooks.autorevert.evidence import CheckLook, proposal
 from bot.records.alerts import Condition, ConditionGroup, Said
@@ -36,6 +37,26 @@ def _condition(name: str = "a", *, firing: bool = True, **said: object) -> Condi
 
 def _evidence(*, said: dict[str, object] | None = None, **changed: object) -> AlertEvidence:
     return AlertEvidence(conditions=(_condition(**(said or {})),)).model_copy(update=changed)
+
+
+@pytest.mark.parametrize(
+    ("at", "began"),
+    [
+        (BEGAN, BEGAN),
+        (BEGAN + timedelta(days=9), BEGAN + timedelta(days=1)),
+        (datetime(1, 1, 1, tzinfo=UTC), BEGAN + timedelta(days=1)),
+        (datetime(1970, 1, 1, tzinfo=UTC), BEGAN + timedelta(days=1)),
+    ],
+)
+def test_a_moment_that_its_sender_does_not_know_hides_no_change_before_the_alert(
+    at: datetime, began: datetime
+) -> None:
+    group = ConditionGroup(
+        id="g", repository_id=1, source="alertmanager", group_key="g", title="errors", episode=1,
+        followed=True, unseen=False, received=1, run="",
+        conditions=(_condition().model_copy(update={"at": at}),),
+    )  # fmt: skip
+    assert began_at(group, BEGAN + timedelta(days=1)) == began
 
 
 NAMED: dict[str, object] = {"pull_request": 7}
