@@ -96,7 +96,7 @@ class IssueClosings:
     async def leave(self, answer: TriggerAnswer, left: Incident) -> None:
         """End an incident that its Run left open: it may have no issue to close."""
         if await self._move_on(answer, left.id, closes=True) is None:
-            return await answer.nothing_here()
+            return None
         number = left.issue
         is_mitigated = left.status is IncidentStatus.MITIGATED
 
@@ -132,6 +132,8 @@ class IssueClosings:
         )
         incident = found.incident
         if incident is None or incident.is_open is not closes:
+            if named is not None:
+                await answer.nothing_here()
             return None
         if found.is_worked_on:
             await answer.say(replies.still_at_work(trigger.actor), Emotion.REFUSED)
