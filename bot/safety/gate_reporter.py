@@ -461,6 +461,8 @@ class GateReporter:
         for theirs, head, verdict in others[:MOST_FORKS]:
             if theirs.has_room:
                 await self._make_way()
+                if await self._pause(here) != pause:
+                    return True
                 said.append(await self._say_by_itself(theirs, head, verdict))
         if len(others) > MOST_FORKS:
             # However many there are: in between it is seen what has become of the others.
