@@ -258,7 +258,8 @@ def test_a_search_in_which_nothing_could_run_goes_on_once_it_can(
     said = person.bisect(clone.folder, "--resume", log, "--json")
     assert commits[5] in {each["sha"] for each in said.verdict["candidates"]}
     # What could not be run is run now, and not passed over.
-    assert f" {commits[-1][:12]}: fail" in said.err or "--numeric" in options
+    ran = any(f" {sha[:12]}: fail" in said.err for sha in commits[5:])
+    assert ran or "--numeric" in options
     assert options or "Good end: " in said.err
     again = person.bisect(clone.folder, "--replay", log, "--json")
     assert again.out == said.out
