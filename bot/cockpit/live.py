@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ MOST_STREAMS = 500
 MOST_OF_ONE = 20
 """Streams of one session: whoever opens more pages renews the later ones by hand."""
 _MOST_SAID = 3
+_APART_S = 0.25
+"""Seconds that there are for the page of each open stream, at the busiest."""
 
 Watcher = Callable[[str, datetime], Awaitable[Sight | None]]
 
@@ -139,6 +142,10 @@ class Live:
             if fresh == marks:
                 await _send(response, "beat", _digest(marks), {})
                 continue
+            # Whoever hears of it asks for the whole page: not all in the same moment, and the
+            # rarer the more of them there are. What changes meanwhile is told with it.
+            await asyncio.sleep(_APART_S * len(self._streams) * random.uniform(0.5, 1.0))  # noqa: S311
+            fresh = self._visible(sight)
             said = await self._sentences(marks, fresh, sight)
             marks = fresh
             await _send(response, "changed", _digest(marks), {"say": said})

@@ -361,6 +361,29 @@ async def test_closed_pages_leave_their_place_and_one_session_cannot_take_all(
             assert (refused.status, refused.headers["Retry-After"]) == (503, "30")
 
 
+async def test_what_changes_again_and_again_is_told_together(
+    arrives: Arrives, bot: Bot, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page that hears of it is made anew: with many of them open that is much work."""
+    monkeypatch.setattr(live, "_APART_S", 3.0)
+    monkeypatch.setattr(bot.cockpit._live, "_every", 0.1)
+    alice = await arrives("alice")
+    told: list[str] = []
+    async with alice.session.get(alice.cockpit.join(URL("/ui/events"))) as answer:
+        async with asyncio.timeout(60):
+            while "changed" not in told:
+                line = (await answer.content.readline()).decode()
+                if line == "event: beat\n" and not told:
+                    for _ in range(4):
+                        await house.incident("Carts are empty")
+                        await asyncio.sleep(0.3)
+                told += [line.split()[1]] if line.startswith("event: ") else []
+            identity = (await answer.content.readline(), await answer.content.readline())[1]
+        page = (await alice.get("/ui/")).text
+        assert f"told={identity.decode().split()[1]}" in page
+    assert told.count("changed") == 1
+
+
 async def test_open_pages_hear_of_what_is_spent(arrives: Arrives, house: House) -> None:
     alice = await arrives("alice")
     first = await _event(alice, "")
