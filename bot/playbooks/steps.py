@@ -553,6 +553,7 @@ class Patch(StrEnum):
     STAGES_ANSWERED = "stages-answered"
     JOINED_FLAGS = "joined-flags"
     NUMBERS_IN_STEPS = "numbers-in-steps"
+    ONE_WORD_EACH = "one-word-each"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

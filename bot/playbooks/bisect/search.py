@@ -106,6 +106,7 @@ class RangeSearch:
         self.known: tuple[KnownCheck, ...] = ()
         self.remembered: tuple[TrialMade, ...] = ()
         self.notes: list[str] = []
+        self._words: dict[tuple[str, str], Says] = {}
         self.range: CommitRange
         self.search: CulpritSearch
         self._run = run
@@ -170,6 +171,7 @@ class RangeSearch:
         self.range = await self._prior.commit_range()
         self.known = await self._prior.of(self.range)
         self.search = self._new_search(self.range.graph)
+        self._words = {}
 
     def _new_search(self, graph: CommitGraph) -> CulpritSearch:
         settings = self._plan.config.bisect
@@ -352,12 +354,26 @@ class RangeSearch:
                 return self.note(words.ONLY_SKIP)
             if {self.graph.commits[self.graph.bad], *self.graph.goods} & {*meant}:
                 return self.note(words.NO_END_SKIPPED)
-        for sha in meant:
+        weighed = [
             self.search.observe(Ruling(sha, says, by=by))
+            for sha in meant
+            for _ in range(self._weight(by, sha, says))
+        ]
         if not meant:
             named = markdown.code(signal.commit or "none")
             self.notes.append(f"There is no commit {named} in this range.")
-        return bool(meant)
+        return bool(weighed)
+
+    def _weight(self, by: str, sha: str, says: Says) -> int:
+        """How often a word counts: what a person says again is no second witness.
+
+        A word that takes back another one counts twice: the first time both cancel out.
+        """
+        if says is Says.SKIP or not self._run.patched(Patch.ONE_WORD_EACH):
+            return 1
+        before = self._words.get((by, sha))
+        self._words[by, sha] = says
+        return 1 if before is None else 0 if before is says else 2
 
     def note(self, said: str) -> bool:
         """Tell people something once; False, as a word that comes to no more changes nothing."""
