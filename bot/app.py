@@ -384,7 +384,7 @@ class Bot:
     async def _begin(self) -> None:
         try:
             await self._begin_on_record()
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, OSError) as error:
             is_given = self.settings.database_url is not None
             if fault := database_fault(error, is_given=is_given):
                 raise InvalidSettings(fault) from error

@@ -40,14 +40,20 @@ class TakeoverLock:
         return self._file is not None
 
     def take(self) -> bool:
-        """Take it if nobody else has it; never waits. Tells whether this process has it now."""
+        """Take it if nobody else has it; never waits. Tells whether this process has it now.
+
+        Raises:
+            OSError: the folder knows no locks, as some on a network do not.
+        """
         if self._file is None:
             self._path.touch(mode=0o600)
             file = self._path.open("ab")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as error:
                 file.close()
+                if not isinstance(error, BlockingIOError):
+                    raise
             else:
                 self._file = file
         return self.held

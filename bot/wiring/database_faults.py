@@ -7,6 +7,8 @@ https://www.sqlite.org/rescode.html
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sqlite3
 
@@ -45,6 +47,8 @@ _OF_SQLITE = {
     sqlite3.SQLITE_READONLY: "Give the file and its folder to the user that runs the bot.",
     sqlite3.SQLITE_PERM: "Give the file and its folder to the user that runs the bot.",
 }
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What a folder on a network says that takes no locks."""
 _TRIED = "\n- host: "
 """Where a name has several addresses, the driver tells of each."""
 _WHERE = re.compile(
@@ -59,6 +63,10 @@ def database_fault(error: BaseException, *, is_given: bool = True) -> SettingFau
         error: what was raised as the database was opened.
         is_given: whether DATABASE_URL is set; else it is the file in PLAYBOOKS_DATA.
     """
+    name = "DATABASE_URL" if is_given else "PLAYBOOKS_DATA"
+    if isinstance(error, OSError) and error.errno in _NO_LOCKS:
+        what = f"no file can be locked there: {os.strerror(error.errno)}."
+        return SettingFault(name, what, "Name a folder on a disk of this machine, or a PostgreSQL.")
     if not isinstance(error, sa.exc.DBAPIError) or error.orig is None:
         return None
     if isinstance(error.orig, sqlite3.Error):
@@ -69,7 +77,6 @@ def database_fault(error: BaseException, *, is_given: bool = True) -> SettingFau
         remedy = None if None in found else found[-1]
     if remedy is None:
         return None
-    name = "DATABASE_URL" if is_given else "PLAYBOOKS_DATA"
     return SettingFault(name, f"{said_by_driver(error)}.", remedy)
 
 

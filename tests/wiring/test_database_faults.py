@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sqlite3
 from pathlib import Path
@@ -10,6 +12,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from bot.records.database import open_database, url_from
+from bot.records.replicas import NameLock
 from bot.records.schema import migrate
 from bot.wiring.database_faults import database_fault
 from tests.plugins.postgres import postgres_server, postgres_url
@@ -74,6 +78,24 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     file.write_text("My notes of Monday, which are quite long. " * 100, "utf-8")
     what, remedy = await refusal(f"sqlite:///{file}")
     assert (what, "another file" in remedy) == ("file is not a database.", True)
+
+
+async def test_a_folder_that_takes_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some networks: https://man7.org/linux/man-pages/man2/flock.2.html"""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    records = open_database(url_from(tmp_path))
+    with pytest.raises(OSError, match="locks") as caught:
+        await NameLock(records, "one").take()
+    await records.dispose()
+    fault = database_fault(caught.value, is_given=False)
+    assert fault is not None
+    assert (fault.name, "PostgreSQL" in fault.remedy) == ("PLAYBOOKS_DATA", True)
 
 
 def raised_by(driver: Exception) -> sa.exc.DBAPIError:
