@@ -384,16 +384,17 @@ async def set_severity(
             return False
         for incident in changed:
             await announce(conn, incident, at=now)
-        await chain.append(
-            conn,
-            trigger.repository.id,
-            "incident.severity",
-            actor=trigger.actor.login,
-            at=now,
-            incident=changed[0].id,
-            run=run.id,
-            data={"severity": severity},
-        )
+        for incident in changed:
+            await chain.append(
+                conn,
+                trigger.repository.id,
+                "incident.severity",
+                actor=trigger.actor.login,
+                at=now,
+                incident=incident.id,
+                run=run.id,
+                data={"severity": severity},
+            )
         return True
 
     if not await run.write(Step.SET_SEVERITY, bool, change):

@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bot.records import incidents
+from bot.records.audit import chain
 from fakegithub.changes import checks
 from tests.shop import API_TOKEN, BAD, GOOD, SECRET, Clock, Shop
 
@@ -245,6 +247,28 @@ async def test_severity_changes_the_label_and_the_report(shop: Shop) -> None:
     hotfix = await shop.hotfix()
     await shop.report("success", branch=hotfix["head"]["ref"])
     assert "Severity: critical" in await shop.final_word(broken)
+
+
+@pytest.mark.thorough
+async def test_severity_of_all_that_is_under_way_in_one_place_is_in_each_ones_audit(
+    shop: Shop,
+) -> None:
+    numbers = [await shop.merged(f"{n}", {f"{n}.py": "1\n"}) for n in range(2)]
+    place = await shop.alice.open_issue("Both are broken", "I think.")
+    shop.verdicts.clear()
+    for number in numbers:
+        await shop.says(place, f"/revert #{number}")
+
+    async def both() -> bool:
+        return len(await shop.hotfixes()) == 2
+
+    await shop.eventually(both)
+    assert await (await shop.says(place, "/severity critical")).reaction() == "+1"
+    async with shop.bot.read_only.connect() as conn:
+        known = await incidents.list_open(conn, shop.repository.id)
+        told = [await chain.of_incident(conn, each.id) for each in known]
+    assert [each.severity for each in known] == ["critical", "critical"]
+    assert all("incident.severity" in [entry.action for entry in each] for each in told)
 
 
 async def test_cancel_closes_the_hotfix_deletes_its_branch_and_says_so(shop: Shop) -> None:
