@@ -512,6 +512,13 @@ async def _wanting(
             "playbooks/** that restricts creations, updates and deletions and blocks force "
             "pushes, with the App alone on its bypass list.",
         )
+    rules = await client.branch_rules(about.default_branch)
+    pinned = (GATE_CHECK, (await client.app()).id) in rules.pins
+    if not pinned and any(each.name == GATE_CHECK for each in rules.required_checks):
+        yield (
+            f"`{GATE_CHECK}` is required from any source: an agent that may push can report it",
+            "Where it is required, choose this App as its source.",
+        )
     if not about.has_issues:
         remedy = "Incidents go without an issue: their status stands on the pull requests."
         yield "issues are switched off", remedy

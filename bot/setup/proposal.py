@@ -361,7 +361,7 @@ async def look(client: RepositoryClient) -> SeenRepository:
     files = await _files(client, await client.git.tree_of(head.sha))
     workflows = [path for path in files if path.startswith(WORKFLOWS)
                  and path.endswith((".yml", ".yaml"))]  # fmt: skip
-    rules = await client.branch_rules(branch)
+    rules, us = await client.branch_rules(branch), (await client.app()).id
     passed = [each.name for each in await client.checks.results(head.sha)
               if each.conclusion == "success"]  # fmt: skip
     pulls = [pull async for pull in client.pulls.list(state="all", base=branch)]
@@ -379,7 +379,11 @@ async def look(client: RepositoryClient) -> SeenRepository:
         branch=branch,
         files=files,
         workflows=dict(zip(read, texts, strict=True)),
-        required=[each.name for each in rules.required_checks],
+        required=[
+            each.name
+            for each in rules.required_checks
+            if each.name != GATE_CHECK or each.integration_id == us
+        ],
         passed=passed,
         on_pulls=on_each(heads),
         owners=owners,
@@ -445,21 +449,15 @@ async def open_proposal(client: RepositoryClient, text: str) -> PullRequest:
     )
 
 
-async def is_required(client: RepositoryClient, branch: str) -> bool:
-    """Whether the rules of the branch require the gate."""
-    rules = await client.branch_rules(branch)
-    return any(each.name == GATE_CHECK for each in rules.required_checks)
-
-
 async def require_gate(client: RepositoryClient, app_id: int) -> None:
-    """Make the gate required, unless it is.
+    """Make the gate required, from us alone, unless it is.
 
     Raises:
         Forbidden: the App was not granted `administration: write`.
         GitHubError: GitHub refuses it.
     """
-    branch = (await client.about()).default_branch
-    if not await is_required(client, branch):
+    rules = await client.branch_rules((await client.about()).default_branch)
+    if (GATE_CHECK, app_id) not in rules.pins:
         await client.rules.create(ruleset(app_id))
 
 
