@@ -60,9 +60,8 @@ async def test_a_review_a_ruleset_asks_for_is_counted(shop: Shop) -> None:
     assert await answer.reaction() == "+1"
 
 
-@pytest.mark.parametrize(
-    "required", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["free", "required"]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("required", [False, True], ids=["free", "required"])
 async def test_a_review_that_asks_for_changes_is_named(shop: Shop, *, required: bool) -> None:
     shop.verdicts.clear()
     broken = await shop.broken()
