@@ -231,6 +231,7 @@ def test_how_much_a_number_changed_is_in_the_json(person: Person, clone: Reposit
     assert said.verdict["change"] is None
 
 
+@pytest.mark.thorough
 def test_progress_tells_the_number_who_is_likeliest_and_how_long_it_takes(
     person: Person, clone: Repository
 ) -> None:

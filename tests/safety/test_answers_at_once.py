@@ -64,6 +64,7 @@ async def test_before_the_budgets_are_known_it_is_to_be_tried_again(shop: Shop) 
         assert (await asked(shop, "/budgets/llm/spend", amount=1))[0] == 503
 
 
+@pytest.mark.thorough
 async def test_a_reading_that_is_overtaken_does_not_count_as_the_last(shop: Shop) -> None:
     config = shop.bot.config
     await with_budgets(shop)
