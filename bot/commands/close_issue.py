@@ -97,20 +97,20 @@ class IssueClosings:
         """End an incident that its Run left open: it may have no issue to close."""
         if await self._move_on(answer, left.id, closes=True) is None:
             return None
-        number = left.issue
-        is_mitigated = left.status is IncidentStatus.MITIGATED
+        if left.issue is not None:
+            number = left.issue
+            is_mitigated = left.status is IncidentStatus.MITIGATED
 
-        async def close(_: bool) -> bool:
-            if number is not None:
+            async def close(_: bool) -> bool:
                 await answer.client.issues.close(
                     number, "completed" if is_mitigated else "not_planned"
                 )
-            return True
+                return True
 
-        what = f"close #{number}"
-        await attempt(
-            answer.run, Step.CLOSE_INCIDENT_ISSUE, bool, close, what=what, otherwise=False
-        )
+            what = f"close #{number}"
+            await attempt(
+                answer.run, Step.CLOSE_INCIDENT_ISSUE, bool, close, what=what, otherwise=False
+            )
         return await answer.say(replies.left_by(answer.trigger.actor, left))
 
     async def _move_on(

@@ -131,13 +131,19 @@ async def test_what_a_run_left_open_is_resolved_by_a_word_whatever_became_of_its
         assert (await shop.alice.issue(found.issue or 0))["state"] == "closed"
 
 
-async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop: Shop) -> None:
+async def _at_work(shop: Shop) -> tuple[int, Any]:
+    """A revert that waits for its checks: the broken pull request, and the incident's issue."""
     shop.verdicts["smoke"] = "pending"
     await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
     broken = await shop.broken()
     await shop.says(broken, "/revert")
     await shop.standing(broken, "I am waiting for")
     [issue] = await shop.incidents()
+    return broken, issue
+
+
+async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop: Shop) -> None:
+    _, issue = await _at_work(shop)
     await _close(shop.bob, issue["number"])
     [said] = await shop.eventually(lambda: shop.from_bot(issue["number"]))
     assert said.startswith("@bob `/cancel` stops me: closing this issue did not")
@@ -146,12 +152,7 @@ async def test_closing_the_issue_while_a_run_is_at_work_says_how_to_stop_it(shop
 
 @pytest.mark.thorough
 async def test_an_issue_that_was_deleted_meanwhile_is_nothing_to_close_by_hand(shop: Shop) -> None:
-    shop.verdicts["smoke"] = "pending"
-    await shop.alice.set_status(await shop.alice.head("main"), "success", "smoke")
-    broken = await shop.broken()
-    await shop.says(broken, "/revert")
-    await shop.standing(broken, "I am waiting for")
-    [issue] = await shop.incidents()
+    broken, issue = await _at_work(shop)
     del shop.repository.issues[issue["number"]]
     await shop.report("success", branch=(await shop.hotfix())["head"]["ref"])
     await shop.merged_hotfix()
