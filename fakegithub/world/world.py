@@ -140,11 +140,11 @@ class World:
 
     def repository(self, owner: str, name: str) -> FakeRepository | None:
         """The repository with this (or a former) name, in any letter case."""
-        wanted = f"{owner}/{name}".lower()
+        owner, name = owner.lower(), name.lower()
         for repository in self.repositories.values():
-            if repository.full_name.lower() == wanted:
+            if repository.name.lower() == name and repository.owner.login.lower() == owner:
                 return repository
-        former = self.renamed.get(wanted)
+        former = self.renamed.get(f"{owner}/{name}")
         return self.repositories.get(former) if former is not None else None
 
     def installations_on(self, repository: FakeRepository) -> Iterator[FakeInstallation]:

@@ -120,8 +120,10 @@ def proxy_for(url: URL) -> URL | None:
     Raises:
         ValueError: what is named is no address of a proxy that speaks HTTP.
     """
+    if _is_here(url.host or ""):
+        return None
     address = getproxies_environment().get(url.scheme)
-    if address is None or proxy_bypass(url.authority) or _is_here(url.host or ""):
+    if address is None or proxy_bypass(url.authority):
         return None
     address = address.strip()
     try:
