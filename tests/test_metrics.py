@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,27 +10,22 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.metrics import FRESH_S, RecordsCollector
-from bot.records.database import open_database, reading, url_from
-from bot.records.schema import migrate
+from bot.records.database import reading
 from bot.records.tables.intake import inbox
 from bot.records.tables.recovery import incidents, runs
 from bot.records.tables.traffic import evidence, servings
-from tests.plugins.postgres import postgres_server, postgres_url
+from tests.plugins.postgres import postgres_server
+from tests.records.conftest import engine, migrated_postgresql, migrated_sqlite, url
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["engine", "migrated_postgresql", "migrated_sqlite", "postgres_server", "url"]
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    is_file = request.param == "sqlite"
-    url = url_from(tmp_path) if is_file else request.getfixturevalue("postgres_url")
-    await migrate(url)
-    engine = open_database(url)
-    yield engine
-    await engine.dispose()
+@pytest.fixture
+def records(engine: AsyncEngine) -> AsyncEngine:
+    return engine
 
 
 @pytest.fixture

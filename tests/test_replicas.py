@@ -20,9 +20,14 @@ from bot.records.database import open_database, url_from
 from bot.records.replicas import NameLock
 from bot.records.schema import migrate
 from bot.replicas import Heartbeat, HeartbeatRhythm
-from tests.plugins.postgres import postgres_server, postgres_url
+from tests.plugins.postgres import (
+    migrated_postgres_url,
+    migrated_postgresql,
+    postgres_server,
+    postgres_url,
+)
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["migrated_postgres_url", "migrated_postgresql", "postgres_server", "postgres_url"]
 
 QUICK = HeartbeatRhythm(beat_every=timedelta(seconds=0.2), give_up_after=timedelta(seconds=0.5))
 LATER = timedelta(hours=1)
@@ -112,11 +117,12 @@ async def test_a_second_bot_on_sqlite_gives_up_in_time_since_the_first_may_take_
 
 @pytest.mark.parametrize("wrong_by", [timedelta(minutes=1), timedelta(minutes=-1)])
 async def test_a_machine_whose_clock_is_wrong_takes_nothing_over_and_loses_nothing(
-    postgres_url: str, wrong_by: timedelta
+    migrated_postgres_url: str, wrong_by: timedelta
 ) -> None:
-    await migrate(postgres_url)
-    engine = open_database(postgres_url)
-    right, wrong = Process(engine, "right"), Process(engine, "wrong")
+    engine = open_database(migrated_postgres_url)
+    # A busy machine may keep a process waiting for longer than half a second.
+    unhurried = HeartbeatRhythm(QUICK.beat_every, give_up_after=timedelta(seconds=20))
+    right, wrong = (Process(engine, each, unhurried) for each in ("right", "wrong"))
     async with alive(right), alive(wrong):
         wrong.ahead = wrong_by
         await asyncio.sleep(1.0)

@@ -137,6 +137,7 @@ async def test_a_replica_that_stops_in_good_order_leaves_its_run_to_the_sibling_
     assert time.monotonic() - stopped < 20
 
 
+@pytest.mark.thorough
 async def test_a_replica_that_cannot_renew_its_heartbeat_ends_itself(
     github: DemoGitHub, tmp_path: Path, postgres_url: str, pairs: list[Pair]
 ) -> None:

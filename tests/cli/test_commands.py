@@ -400,6 +400,7 @@ def test_what_a_command_cannot_use_is_said_in_words_with_its_exit_code(
     assert (done.exit_code, said in done.output) == (code, True), done.output
 
 
+@pytest.mark.thorough
 def test_where_the_terminal_knows_no_arrow_doctor_says_its_remedies_all_the_same() -> None:
     done = playbooks("doctor", PYTHONIOENCODING="latin-1")
     assert done.returncode == 1, done.stderr

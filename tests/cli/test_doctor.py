@@ -190,6 +190,7 @@ async def test_nothing_is_wrong_where_nothing_is(scene: Scene) -> None:
     assert await scene.findings() == []
 
 
+@pytest.mark.thorough
 async def test_a_database_that_was_just_created_is_nothing_wrong(
     scene: Scene, tmp_path: Path
 ) -> None:

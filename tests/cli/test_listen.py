@@ -92,6 +92,7 @@ async def listening(shop: Shop, *more: str) -> AsyncIterator[Typed]:
         await listen.close()
 
 
+@pytest.mark.thorough
 async def test_what_github_could_not_hand_over_is_taken_from_its_list(unreachable: Shop) -> None:
     shop = unreachable
     number = await shop.broken()

@@ -238,6 +238,7 @@ async def test_stopped_in_between_it_cleans_up(scratch: Scratch) -> None:
     assert await scratch.left() == before
 
 
+@pytest.mark.thorough
 async def test_stopped_while_a_command_is_being_posted_it_cleans_up_after_that_too(
     scratch: Scratch,
 ) -> None:
@@ -279,6 +280,7 @@ async def test_nothing_is_begun_where_somebody_or_something_is_missing(scratch: 
         await scratch.rehearse()
 
 
+@pytest.mark.sampled("another")
 @pytest.mark.parametrize("again", [(), ("--again", "acme/other")], ids=["once", "another"])
 def test_nothing_is_touched_unless_it_is_named_twice(again: tuple[str, ...]) -> None:
     three = {"GITHUB_APP_ID": "7", "GITHUB_PRIVATE_KEY": "k", "GITHUB_WEBHOOK_SECRET": "s"}

@@ -148,6 +148,7 @@ def test_two_commits_that_each_did_a_part_are_both_named(spread: float) -> None:
     assert found.runs <= 100
 
 
+@pytest.mark.sampled("2")
 @pytest.mark.parametrize("seed", [1, 2, 6])
 def test_commits_that_are_all_alike_do_not_take_all_runs(seed: int) -> None:
     # A score without noise, but some runs give less; by chance three of the good end's first five.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from tests.engine.lives import World, live
@@ -100,6 +101,7 @@ async def test_a_signal_with_a_key_is_heard_once_however_often_it_is_sent(tmp_pa
     assert said(tmp_path) == ["heard retry", "heard cancel", "one ended"]
 
 
+@pytest.mark.thorough
 async def test_five_hundred_hints_in_a_burst_are_at_most_a_few_looks(tmp_path: Path) -> None:
     burst = [("wake", "one", "hint")] * 500
     await live(
@@ -123,6 +125,7 @@ async def test_hints_that_come_while_a_step_is_under_way_are_heard_as_one(tmp_pa
     assert said(tmp_path) == ["busy", "heard hint", "heard cancel", "one ended"]
 
 
+@pytest.mark.thorough
 async def test_a_clean_stop_leaves_a_waiting_run_for_the_next_life(tmp_path: Path) -> None:
     assert await live(
         tmp_path, ("start", "listens", "one"), ("wake", "one", "retry", "key"),

@@ -120,14 +120,12 @@ def broken(rule: Rule, texts: list[tuple[str, str]]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", sorted(_SAID))
-def test_no_text_has(name: str) -> None:
-    assert broken(_SAID[name], said()) == []
+def test_no_text_breaks_a_rule() -> None:
+    assert [(name, found) for name in _SAID if (found := broken(_SAID[name], said()))] == []
 
 
-@pytest.mark.parametrize("name", _WRITTEN)
-def test_no_document_has(name: str) -> None:
-    assert broken(_SAID[name], written()) == []
+def test_no_document_breaks_a_rule() -> None:
+    assert [(name, found) for name in _WRITTEN if (found := broken(_SAID[name], written()))] == []
 
 
 def test_nothing_is_misspelt_in_texts_documents_or_code() -> None:

@@ -20,9 +20,9 @@ from bot.intake.webhooks import Webhooks
 from bot.records.database import open_database, url_from
 from bot.records.schema import migrate
 from tests.intake.github.delivering import SECRET, Sender
-from tests.plugins.postgres import postgres_server, postgres_url
+from tests.plugins.postgres import migrated_postgres_url, migrated_postgresql, postgres_server
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["migrated_postgres_url", "migrated_postgresql", "postgres_server"]
 
 
 class Clock:
@@ -52,12 +52,10 @@ async def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def url(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Path) -> str:
     """The address of a migrated database: SQLite, unless the test asks for PostgreSQL."""
     if getattr(request, "param", "sqlite") == "postgresql":
-        on_postgresql = str(request.getfixturevalue("postgres_url"))
-        await migrate(on_postgresql)
-        return on_postgresql
+        return str(request.getfixturevalue("migrated_postgres_url"))
     shutil.copytree(migrated_sqlite, tmp_path / "var")
     return url_from(tmp_path / "var")
 

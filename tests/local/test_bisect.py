@@ -233,6 +233,7 @@ def test_without_first_parent_the_commit_inside_the_branch_is_blamed(
     assert said.verdict["culprit"] == inside[1]
 
 
+@pytest.mark.thorough
 def test_another_failure_is_no_evidence(person: Person, clone: Repository) -> None:
     commits = history(clone, 10, broken_from=6)
     script = """n=$(cat number)
@@ -251,6 +252,7 @@ def test_a_build_goes_first(person: Person, clone: Repository) -> None:
     assert said.verdict["culprit"] == commits[3]
 
 
+@pytest.mark.thorough
 def test_versions_are_made_from_tags_as_in_a_clone(person: Person, clone: Repository) -> None:
     commits = history(clone, 6, broken_from=3)
     clone.git("tag", "v1", commits[0])
@@ -465,6 +467,7 @@ def test_without_bubblewrap_it_warns_once_and_goes_on(
     assert not person.left_behind()
 
 
+@pytest.mark.thorough
 def test_fresh_runs_that_contradict_each_other_are_made_again_where_it_is_open(
     person: Person, clone: Repository
 ) -> None:

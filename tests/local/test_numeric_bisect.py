@@ -67,6 +67,7 @@ def test_commits_that_cannot_be_tried_are_named_with_the_one_behind_them(
     assert {each["sha"] for each in said.verdict["candidates"]} == {*commits[5:8]}
 
 
+@pytest.mark.thorough
 def test_a_commit_that_cannot_be_tried_holds_no_place_in_the_search(
     person: Person, clone: Repository
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_commit_that_cannot_be_tried_holds_no_place_in_the_search(
     assert said.verdict["trials"] == 11
 
 
+@pytest.mark.thorough
 def test_a_number_that_got_better_blames_nobody(person: Person, clone: Repository) -> None:
     commits = history(clone, 10, broken_from=6)
     options = ("--good", commits[0], "--numeric", "score:lower", "--json")
@@ -117,6 +119,7 @@ def test_a_search_for_a_number_that_was_killed_goes_on(
     assert len(measured) == said.verdict["trials"] > before
 
 
+@pytest.mark.thorough
 def test_a_run_at_an_end_that_gives_no_number_is_made_again(
     person: Person, clone: Repository
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_command_whose_numbers_nobody_can_compare_is_given_up(
     assert "a hint" in said.err
 
 
+@pytest.mark.thorough
 def test_what_is_not_sure_is_not_told_as_a_change(person: Person, clone: Repository) -> None:
     commits = history(clone, 30, broken_from=20)
     options = ("--good", commits[0], "--numeric", "score", "--budget", "12")
@@ -147,6 +151,7 @@ def test_what_is_not_sure_is_not_told_as_a_change(person: Person, clone: Reposit
     assert "changed by" not in said.out
 
 
+@pytest.mark.thorough
 def test_a_number_that_never_changes_is_said_not_to(person: Person, clone: Repository) -> None:
     commits = history(clone, 6, broken_from=3)
     said = person.bisect(
@@ -278,6 +283,7 @@ def sleepers(words: str) -> int:
     return found
 
 
+@pytest.mark.thorough
 def test_runs_that_ended_are_kept_where_another_is_stopped(
     person: Person, clone: Repository, tmp_path: Path
 ) -> None:
@@ -331,6 +337,7 @@ def test_options_beside_a_log_are_refused(
 NOISY = measures("random.gauss(100 - 20 * (number >= 20), 2)")
 
 
+@pytest.mark.sampled("few0-30-command0")
 @pytest.mark.parametrize(
     ("few", "more", "command"),
     [
@@ -366,6 +373,7 @@ def test_a_spent_search_goes_on_with_a_larger_budget(
     assert person.bisect(clone.folder, "--resume", log, "--budget", "999", "--json").code == 0
 
 
+@pytest.mark.thorough
 def test_a_log_cut_within_a_letter_goes_on(
     person: Person, clone: Repository, tmp_path: Path
 ) -> None:

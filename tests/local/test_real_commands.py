@@ -21,6 +21,7 @@ def only(tools: Path, *names: str) -> str:
     return str(tools)
 
 
+@pytest.mark.sampled("as it is", "without a sandbox")
 @pytest.mark.parametrize("machine", ["as it is", "without overlays", "without a sandbox"])
 def test_a_command_uses_caches_and_dependencies_and_changes_none_of_them(
     person: Person, clone: Repository, tmp_path: Path, machine: str
@@ -49,6 +50,7 @@ def test_a_command_uses_caches_and_dependencies_and_changes_none_of_them(
 
 
 @needs_bubblewrap
+@pytest.mark.thorough
 def test_changes_of_files_in_the_home_are_seen_by_their_trial_only(
     person: Person, clone: Repository
 ) -> None:
@@ -77,6 +79,7 @@ def test_what_the_build_left_in_the_home_is_there_for_the_command(
 
 
 @needs_bubblewrap
+@pytest.mark.thorough
 def test_what_was_installed_with_the_path_of_the_checkout_finds_the_commits_files(
     person: Person, clone: Repository
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_test_that_is_not_committed_yet_runs_beside_the_commits_own_files(
     assert said.verdict["culprit"] == commits[3]
 
 
+@pytest.mark.sampled("False")
 @pytest.mark.parametrize("is_ignored", [True, False])
 def test_what_an_old_build_left_in_the_checkout_never_passes_for_a_commits_own(
     person: Person, clone: Repository, is_ignored: bool
@@ -135,6 +139,7 @@ def test_what_an_old_build_left_in_the_checkout_never_passes_for_a_commits_own(
     assert said.verdict["culprit"] == commits[3]
 
 
+@pytest.mark.thorough
 def test_a_command_may_delete_what_is_installed_and_install_it_anew(
     person: Person, clone: Repository
 ) -> None:
@@ -206,6 +211,7 @@ def test_any_exit_status_but_a_kill_is_a_failure(
     assert f"exit status {status}" in said.err
 
 
+@pytest.mark.sampled("sleep 99-no end after 0.5 s--- timeout 0.45 sh -c")
 @pytest.mark.parametrize(
     ("fault", "reason", "remedy"),
     [
@@ -265,6 +271,7 @@ def test_a_search_in_which_nothing_could_run_goes_on_once_it_can(
     assert again.out == said.out
 
 
+@pytest.mark.thorough
 def test_what_was_proposed_for_a_command_that_hangs_finds_the_culprit(
     person: Person, clone: Repository
 ) -> None:

@@ -69,6 +69,7 @@ async def test_a_severity_is_that_of_the_revert_above_it(comments: str, shop: Sh
     assert "severity:critical" in {each["name"] for each in issue["labels"]}
 
 
+@pytest.mark.thorough
 async def test_a_question_in_between_changes_nothing(shop: Shop) -> None:
     number = await shop.broken()
     words = ("/pause because evals fell", "/status", "/unpause because I misread")

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import Any, Literal
 import psycopg
 import pytest
 import sqlalchemy as sa
+
+from bot.records.schema import migrate
 
 SERVER = "PLAYBOOKS_TEST_POSTGRES_URL"
 _WAIT_S = 20.0
@@ -45,6 +47,21 @@ def postgres_server() -> Iterator[str]:
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The address of a fresh, empty database, gone after the test."""
     with fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def migrated_postgresql(postgres_server: str) -> AsyncIterator[str]:
+    """The name of a migrated PostgreSQL database to copy: migrating once is enough."""
+    with fresh_database(postgres_server) as url:
+        await migrate(url)
+        yield str(sa.make_url(url).database)
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_server: str, migrated_postgresql: str) -> Iterator[str]:
+    """The address of a fresh, migrated database, gone after the test."""
+    with fresh_database(postgres_server, migrated_postgresql) as url:
         yield url
 
 

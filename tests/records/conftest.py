@@ -8,14 +8,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.records.database import open_database, url_from
 from bot.records.schema import migrate
-from tests.plugins.postgres import fresh_database, postgres_server, postgres_url
+from tests.plugins.postgres import (
+    fresh_database,
+    migrated_postgresql,
+    postgres_server,
+    postgres_url,
+)
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["migrated_postgresql", "postgres_server", "postgres_url"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -32,14 +36,6 @@ async def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("migrated")
     await migrate(url_from(folder))
     return folder
-
-
-@pytest.fixture(scope="session")
-async def migrated_postgresql(postgres_server: str) -> AsyncIterator[str]:
-    """The name of a migrated PostgreSQL database to copy."""
-    with fresh_database(postgres_server) as url:
-        await migrate(url)
-        yield str(sa.make_url(url).database)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

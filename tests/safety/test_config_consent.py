@@ -174,6 +174,7 @@ async def test_who_wrote_it_does_not_approve_it_while_there_is_another_founder(
     assert (await answered(shop, number, f"/approve {short}", shop.alice))[0] == "+1"
 
 
+@pytest.mark.thorough
 async def test_the_button_on_the_default_branch_is_not_for_who_pushed_it(shop: Shop) -> None:
     await known(shop)
     shop.github.set_collaborator(shop.repository, "alice", "admin")

@@ -68,6 +68,7 @@ async def said_long_ago(
     return Answer(shop, number, comment["id"])
 
 
+@pytest.mark.sampled("seconds after")
 @pytest.mark.parametrize("ago", [LONG_AGO, timedelta()], ids=["long after", "seconds after"])
 async def test_a_pause_that_came_later_is_not_lifted(
     ago: timedelta, github: DemoGitHub, shop: Shop
@@ -85,6 +86,7 @@ async def test_a_pause_that_came_later_is_not_lifted(
     assert await (await shop.says(number, "/unpause because we looked")).reaction() == "+1"
 
 
+@pytest.mark.sampled("long after")
 @pytest.mark.parametrize("ago", [LONG_AGO, timedelta()], ids=["long after", "seconds after"])
 async def test_a_revert_that_was_asked_for_later_is_not_cancelled(
     ago: timedelta, github: DemoGitHub, shop: Shop
@@ -102,6 +104,7 @@ async def test_a_revert_that_was_asked_for_later_is_not_cancelled(
     assert await (await shop.says(number, "/cancel")).reaction() == "+1"
 
 
+@pytest.mark.sampled("/approve")
 @pytest.mark.parametrize("word", ["/approve", "/reject"])
 async def test_a_question_that_was_asked_later_is_not_answered(
     word: str, github: DemoGitHub, shop: Shop
@@ -121,6 +124,7 @@ async def test_a_question_that_was_asked_later_is_not_answered(
     await shop.says(number, "/cancel")
 
 
+@pytest.mark.thorough
 async def test_what_nothing_contradicts_is_carried_out_however_late(
     github: DemoGitHub, shop: Shop
 ) -> None:

@@ -121,6 +121,7 @@ async def test_what_does_not_come_is_waited_for_ten_seconds(served: Served) -> N
         assert 8 < time.monotonic() - began < 30
 
 
+@pytest.mark.sampled("packed", "eighty headers")
 @pytest.mark.parametrize(
     ("more", "answer"),
     [
@@ -169,6 +170,7 @@ async def test_a_hundred_connections_may_be_silent_and_the_oldest_make_way(serve
 @pytest.mark.skipif(
     resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 3000, reason="needs many open files"
 )
+@pytest.mark.thorough
 async def test_a_thousand_connections_are_kept_and_the_oldest_idle_one_makes_way(
     served: Served,
 ) -> None:

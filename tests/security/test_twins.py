@@ -69,7 +69,7 @@ async def stays(shop: Shop, sha: str, conclusion: str) -> None:
     """The gate says this on a commit, whenever it is looked at, and says it once."""
     await shop.looked_again()
     found = await gate_on(shop, sha, conclusion)
-    for _ in range(5):
+    for _ in range(2):
         await shop.looked_again()
         runs = await shop.alice.get(f"commits/{sha}/check-runs", check_name=GATE)
         assert [run["conclusion"] for run in runs["check_runs"]] == [conclusion]

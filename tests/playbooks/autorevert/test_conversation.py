@@ -90,6 +90,7 @@ async def test_where_a_person_was_quicker_the_bots_own_revert_joins_without_a_wo
     assert len(await shop.hotfixes()) == 1
 
 
+@pytest.mark.thorough
 async def test_where_a_person_was_done_before_the_bots_own_revert_ends_without_a_word(
     shop: Shop,
 ) -> None:

@@ -113,6 +113,7 @@ async def test_a_fresh_run_that_fails_by_chance_costs_runs_of_that_commit_alone(
     assert (parent > culprit) is (begun == "now")
 
 
+@pytest.mark.thorough
 async def test_a_revert_that_cannot_be_run_costs_no_runs_of_the_others(shop: Shop) -> None:
     # The bad end with the culprit reverted has file-6.txt, but no file-4.txt: it does not build.
     builds = TRIAL.replace("test ! -e broken-build", "test -e file-4.txt -o ! -e file-6.txt")

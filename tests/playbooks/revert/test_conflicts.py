@@ -240,6 +240,7 @@ async def test_a_conflict_that_goes_away_needs_nobodys_hands(shop: Shop, drafts:
     assert (await shop.report_of(hotfix))["outcome"] == "confirmed"
 
 
+@pytest.mark.thorough
 async def test_a_conflict_that_somebody_settled_on_the_branch_itself_is_over(shop: Shop) -> None:
     broken = await _conflicting(shop)
     await shop.says(broken, "/revert")
