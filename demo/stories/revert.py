@@ -84,6 +84,7 @@ class Transcript:
         self._git = stage.repository.git
         self._start = time.monotonic()
         self._told: set[str] = set()
+        self._ran: set[tuple[str, str]] = set()
         stage.github.world.listen(self._hear)
 
     def line(self, who: str, what: str, url: str = "") -> None:
@@ -123,9 +124,11 @@ class Transcript:
         run = payload["check_run"]
         if payload["action"] == "completed" and who != "bot":
             branch, sha = run["check_suite"].get("head_branch"), run["head_sha"]
-            # What is run again on an older commit says nothing of the branch as it is.
-            branch = branch if branch and self._git.branch(branch) == sha else sha[:9]
-            said = f"{run['name']}: {run['conclusion']} on {branch}"
+            # What is run on an older commit says nothing of the branch as it is.
+            where = branch if branch and self._git.branch(branch) == sha else sha[:9]
+            again = ", run again" if where != branch and (run["name"], sha) in self._ran else ""
+            self._ran.add((run["name"], sha))
+            said = f"{run['name']}: {run['conclusion']} on {where}{again}"
             # A push and its pull request have the same checked twice.
             if said not in self._told:
                 self._told.add(said)
