@@ -554,6 +554,7 @@ class Patch(StrEnum):
     JOINED_FLAGS = "joined-flags"
     NUMBERS_IN_STEPS = "numbers-in-steps"
     ONE_WORD_EACH = "one-word-each"
+    FLAPPING_ALERTS = "flapping-alerts"
 
 
 RETIRED_PATCHES: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ it merged; among several the culprit is looked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -22,6 +23,8 @@ from bot.triggers import Autonomy, Severity, Value
 BAD_ENOUGH = (Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 """Something is done by itself only from here on."""
 _MOST_COMMANDS = 5
+_SETTLING = 4
+_LONGEST_CALM = timedelta(minutes=30)
 WITHOUT_A_SIGN = (Severity.HIGH, Severity.CRITICAL)
 """An alert that names nothing and says not even what sort it is must at least be this bad."""
 
@@ -185,3 +188,17 @@ def _revert_by_hand(suspect: SoleSuspect) -> str:
 
 def _revert(suspect: SoleSuspect, autonomy: Autonomy, reason: str) -> Following:
     return RevertIt(sha=suspect.sha, pull_request=suspect.alone, autonomy=autonomy, reason=reason)
+
+
+def calm_before_end(usual_wait: timedelta, times: int) -> timedelta:
+    """How long everything has to stay clear before an incident is over: alerts flap.
+
+    A quarter of the usual wait; each time it began again, twice as long as the time before, up to
+    half an hour. Else what flaps all day would close and reopen its issue all day.
+
+    Args:
+        usual_wait: how long is waited for a word while something fires.
+        times: how often the incident has begun, this time included.
+    """
+    # More doublings than these are above the limit anyway, and may not be a timedelta any more.
+    return min(usual_wait / _SETTLING * (1 << min(times - 1, 20)), _LONGEST_CALM)

@@ -13,7 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.github.models import Issue
 from bot.playbooks.alerts import messages as words
-from bot.playbooks.alerts.decide import Following, LeaveIt, RevertIt, naming, what_follows
+from bot.playbooks.alerts.decide import (
+    Following,
+    LeaveIt,
+    RevertIt,
+    calm_before_end,
+    naming,
+    what_follows,
+)
 from bot.playbooks.alerts.evidence import gather, trigger_for
 from bot.playbooks.alerts.messages import AlertFacts
 from bot.playbooks.alerts.ports import AlertResources, alerts, chain, incidents, notifications
@@ -245,10 +252,6 @@ async def _write(
     return True
 
 
-_SETTLING = 4
-"""What has cleared is looked at once more after this part of the usual wait: alerts flap."""
-
-
 class _Seen(ConditionGroup):
     """The group, with its incident's severity; None: a Run begun before this was read."""
 
@@ -298,18 +301,23 @@ async def _to_its_end(work: AlertWorkflow) -> Ending:
     """Follow the group until every condition has cleared."""
     began = await work.run.now()
     patience = work.parts.patience
-    was_clear = False
+    flaps = work.run.patched(Patch.FLAPPING_ALERTS)
+    calm = calm_before_end(patience.look_again, work.attempt if flaps else 1)
+    clear_since: datetime | None = None
     while True:
         now = await work.run.now()
-        looked = await _look(work, now, may_end=was_clear)
+        may_end = clear_since is not None and (not flaps or now - clear_since >= calm)
+        looked = await _look(work, now, may_end=may_end)
         work.facts = work.facts.model_copy(
             update={"group": looked.group, "severity": looked.severity, "resolved": looked.ended}
         )
         await work.tell()
         if looked.ended:
             return await _resolved(work, now)
-        was_clear = looked.group.is_clear
-        pause = patience.look_again / (_SETTLING if was_clear else 1)
+        clear_since = (clear_since or now) if looked.group.is_clear else None
+        pause = patience.look_again
+        if clear_since is not None:
+            pause = clear_since + calm - now if flaps else calm
         signals = await heard(work.run, pause.total_seconds(), WaitPoint.ALERTS)
         if cancel := first(signals, SignalKind.CANCEL):
             by = cancel.actor.login if cancel.actor else OURSELVES.login

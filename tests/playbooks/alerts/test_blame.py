@@ -15,6 +15,7 @@ from bot.playbooks.alerts.decide import (
     LookForIt,
     RevertIt,
     RollBackCapability,
+    calm_before_end,
     what_follows,
 )
 from bot.playbooks.alerts.messages import AlertFacts
@@ -186,3 +187,9 @@ def test_the_words_of_a_proposal(snapshot: SnapshotAssertion) -> None:
     looked = CheckLook(purpose="slo", base="main", evidence=CheckEvidence(streak=None))
     decision = TellPeople(reason="it failed once, and it passed on aaaaaaaaa before")
     assert proposal("p95 | `x`", looked, decision, "#7") == snapshot
+
+
+def test_each_time_an_alert_comes_back_it_has_to_be_gone_for_longer() -> None:
+    calm = [calm_before_end(timedelta(minutes=2), times).total_seconds() for times in range(1, 9)]
+    assert calm == [30, 60, 120, 240, 480, 960, 1800, 1800]
+    assert calm_before_end(timedelta(minutes=2), 10_000) == timedelta(minutes=30)

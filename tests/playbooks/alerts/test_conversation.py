@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -249,6 +250,23 @@ async def test_what_fires_again_soon_is_the_same_incident_and_later_another(
     assert again.id == first.id
     assert (await shop.eventually(lambda: _is_open(shop, first.issue))) is True
     await sender.alertmanager("g", alert("A", "resolved", at=hour))
+    await sender.incident("resolved")
+    await shop.alone()
+
+
+@pytest.mark.thorough
+async def test_an_alert_that_flaps_does_not_close_its_issue_every_time(
+    shop: Shop, sender: Sender
+) -> None:
+    for time in range(8):
+        later = timedelta(hours=time)
+        await sender.alertmanager("g", alert("A", at=later))
+        incident = await sender.incident("active")
+        await shop.looked_again()
+        await sender.alertmanager("g", alert("A", "resolved", at=later))
+        await asyncio.sleep(0.8)
+    events = await shop.alice.get(f"issues/{incident.issue}/events", per_page=100)
+    assert 1 <= sum(each["event"] == "closed" for each in events) <= 4
     await sender.incident("resolved")
     await shop.alone()
 
