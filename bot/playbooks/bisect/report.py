@@ -199,28 +199,21 @@ def spec_report(
         _checked(name, number, case.broken_check, counting, rows)
         for number, name in enumerate(counting.names, 1)
     ]
-    spec.append(
-        Requirement(
-            id="boundary",
-            statement=f"{boundary}, in fresh runs",
-            kind="regression",
-            check=case.broken_check,
-            expectation="confirmed",
-            observed=verification.boundary,
-            verdict=_verdict_of(verification.boundary),
+    for name, statement, observed in (
+        ("boundary", boundary, verification.boundary),
+        ("revert", cured, verification.revert),
+    ):
+        spec.append(
+            Requirement(
+                id=name,
+                statement=f"{statement}, in fresh runs",
+                kind="regression",
+                check=case.broken_check,
+                expectation="confirmed",
+                observed=observed,
+                verdict=_verdict_of(observed),
+            )
         )
-    )
-    spec.append(
-        Requirement(
-            id="revert",
-            statement=f"{cured}, in fresh runs",
-            kind="regression",
-            check=case.broken_check,
-            expectation="confirmed",
-            observed=verification.revert,
-            verdict=_verdict_of(verification.revert),
-        )
-    )
     return SpecReport(
         incident=case.incident,
         run=run,

@@ -117,9 +117,7 @@ def others_pushed(
     who = "A Founder may" if plan.of == "founder" else "Anyone with write access may"
     if makers:
         who += f", but not {by}: nobody may approve their own commits"
-    shown = [f"- {markdown.code(path)}" for path in plan.irreversible[:_PATHS_SHOWN]]
-    if len(plan.irreversible) > _PATHS_SHOWN:
-        shown.append(f"- … and {len(plan.irreversible) - _PATHS_SHOWN} more")
+    shown = _irreversible(plan)
     hours = plan.expires_after.total_seconds() / 3600
     return StatusMessage(
         state="needs you",
@@ -130,11 +128,7 @@ def others_pushed(
             f"are green. {who}. The approval holds for this commit on its way to "
             f"{markdown.code(case.base)}; the next push voids it. The question is open for "
             f"{hours:g} hours, then `/retry` asks again.",
-            *(
-                ("It changes what only a Founder may change:\n\n" + "\n".join(shown),)
-                if shown
-                else ()
-            ),
+            *((f"It changes what only a Founder may change:\n\n{shown}",) if shown else ()),
             "Whoever merges it by hand, or sets it to auto-merge, answers for it; I will notice, "
             "and finish the records. " + how_to_cancel(case),
         ),
@@ -144,18 +138,24 @@ def others_pushed(
     )
 
 
-def founder_decides(case: IncidentContext, plan: AskedPlan, tally: CheckTally) -> StatusMessage:
-    """It is green, and what it does cannot be undone."""
+def _irreversible(plan: AskedPlan) -> str:
+    """List the paths whose change cannot be undone; empty: there are none."""
     shown = [f"- {markdown.code(path)}" for path in plan.irreversible[:_PATHS_SHOWN]]
     if len(plan.irreversible) > _PATHS_SHOWN:
         shown.append(f"- … and {len(plan.irreversible) - _PATHS_SHOWN} more")
+    return "\n".join(shown)
+
+
+def founder_decides(case: IncidentContext, plan: AskedPlan, tally: CheckTally) -> StatusMessage:
+    """It is green, and what it does cannot be undone."""
+    shown = _irreversible(plan)
     hours = plan.expires_after.total_seconds() / 3600
     return StatusMessage(
         state="needs you",
         headline=f"A Founder decides: read {proposal_linked(case)}, then `/approve` or `/reject` "
         "it. It cannot be undone.",
         details=(
-            "It touches files that another revert cannot restore:\n\n" + "\n".join(shown),
+            f"It touches files that another revert cannot restore:\n\n{shown}",
             plan.shown(),
             f"An approval holds for {commit_linked(case, plan.commit)} alone (plan "
             f"{markdown.code(plan.digest[:12])}); another push voids it. The question is open for "
