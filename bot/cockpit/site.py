@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from urllib.parse import parse_qsl
 
 import structlog
@@ -135,14 +136,21 @@ class Cockpit:
         )
 
     def routes(self) -> list[web.RouteDef]:
-        """Every route, and a page for addresses that lead nowhere."""
+        """Every route, an answer to other methods, and a page for addresses that lead nowhere."""
+        methods: dict[str, set[str]] = {}
+        for each in self.table:
+            methods.setdefault(each.path, set()).add(each.method)
+        others = (
+            PageRoute("*", path, partial(self._another_method, frozenset(known)), AccessRule.OPEN)
+            for path, known in methods.items()
+        )
         nowhere = PageRoute("*", "/{nothing:.*}", self._nowhere, AccessRule.OPEN)
         return [
             web.get("/", _to_the_cockpit),
             *Manual().routes(),
             *(
                 web.route(each.method, each.address, self._serve(each))
-                for each in (*self.table, nowhere)
+                for each in (*self.table, *others, nowhere)
             ),
         ]
 
@@ -257,11 +265,15 @@ class Cockpit:
             raise PageRefused(404, "There is no such file.")
         return found
 
-    async def _nowhere(self, visit: Visit) -> web.StreamResponse:
-        forms = {each.address for each in self.table if each.method == "POST"}
-        if visit.request.method == "GET" and visit.request.path in forms:
+    async def _another_method(self, methods: frozenset[str], visit: Visit) -> web.StreamResponse:
+        if visit.request.method == "GET":
             # The address of an answer, opened by itself: what was sent is not there any more.
             return await self._root(visit)
+        known = methods | {"HEAD"} if "GET" in methods else methods
+        raise web.HTTPMethodNotAllowed(visit.request.method, sorted(known))
+
+    async def _nowhere(self, visit: Visit) -> web.StreamResponse:
+        del visit
         raise PageRefused(404, "There is no such page.", _LINKS)
 
     async def _set_theme(self, visit: Visit) -> web.StreamResponse:

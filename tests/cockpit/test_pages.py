@@ -150,6 +150,11 @@ ODD = (
     ("GET", "/ui/ramps/%00", 404, None),
     ("GET", "/ui/?request=%00", 404, None),
     ("HEAD", "/ui/events", 200, None),
+    ("PUT", "/ui/help", 405, None),
+    ("OPTIONS", "/ui/help", 405, None),
+    ("POST", "/ui/help", 405, None),
+    ("DELETE", "/ui/theme", 405, None),
+    ("HEAD", "/ui/nowhere", 404, None),
 )
 
 
