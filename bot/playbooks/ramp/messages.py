@@ -197,25 +197,28 @@ def rolled_back(case: RampMessages, breach: Breach) -> StatusMessage:
     )
 
 
-def cancelled(case: RampMessages, by: Actor | None) -> StatusMessage:
+def cancelled(case: RampMessages, by: Actor | None, *, began: bool = True) -> StatusMessage:
     """A person ended it; nothing was wrong."""
     who = f" by {markdown.code(by.login)}" if by else ""
     return StatusMessage(
         state="stopped",
-        headline=f"{markdown.code(case.capability)} is back on {markdown.code(case.baseline)}: "
-        f"the ramp was cancelled{who}.",
+        headline=f"{_at_baseline(case, began=began)}: the ramp was cancelled{who}.",
         details=(f"Nothing was wrong. To try again: `/ramp {case.capability}`.",),
     )
 
 
-def given_up(case: RampMessages) -> StatusMessage:
+def given_up(case: RampMessages, *, began: bool = True) -> StatusMessage:
     """Nobody answered for too long."""
     return StatusMessage(
         state="stopped",
-        headline=f"{markdown.code(case.capability)} is back on {markdown.code(case.baseline)}: "
-        "nobody said how to go on.",
+        headline=f"{_at_baseline(case, began=began)}: nobody said how to go on.",
         details=(f"To try again: `/ramp {case.capability}`.",),
     )
+
+
+def _at_baseline(case: RampMessages, *, began: bool) -> str:
+    verb = "is back" if began else "stays"
+    return f"{markdown.code(case.capability)} {verb} on {markdown.code(case.baseline)}"
 
 
 def _share(case: RampMessages, phase: Phase) -> str:

@@ -174,7 +174,8 @@ class RampWatch:
             if ended := await self._listen(-1):
                 return ended
             if await self.run.now() - began > self.parts.patience.give_up:
-                return await self._leave(words.given_up(self.work.case), "given up")
+                standing = words.given_up(self.work.case, began=False)
+                return await self._leave(standing, "given up")
         await self._settle_asking(None)
         return None
 
@@ -313,7 +314,8 @@ class RampWatch:
         cancel = first(signals, SignalKind.CANCEL)
         reject = first(signals, SignalKind.REJECT) if self._asking else None
         if ender := cancel or reject:
-            return await self._leave(words.cancelled(self.work.case, ender.actor), "cancelled")
+            standing = words.cancelled(self.work.case, ender.actor, began=self._began)
+            return await self._leave(standing, "cancelled")
         for signal in signals:
             if signal.kind is SignalKind.APPROVE:
                 await self._approve(signal, phase)

@@ -78,6 +78,9 @@ async def test_a_split_that_is_not_the_configured_one(providers: Providers) -> N
     await providers.served(split=60)
     assert "Traffic is not split as configured" in await rolled_back(providers, issue)
     # The data was at fault, not the candidate: its shadow still counts.
+    [incident] = await providers.shop.eventually(providers.shop.incidents)
+    await providers.shop.says(incident["number"], "/cancel")
+    await providers.shop.alone()
     unpaused = await providers.shop.says(issue, f"/unpause {CAPABILITY} because it reports again")
     assert await unpaused.reaction() == "+1"
     await providers.shop.says(issue, f"/ramp {CAPABILITY}")

@@ -218,6 +218,11 @@ async def test_a_founders_stage_takes_a_founders_own_word_only(providers: Provid
     issue = await providers.shadowed()
     await shop.says(issue, f"/ramp {CAPABILITY}")
     await shop.standing(issue, "A Founder decides: approve the first stage, 5%")
+    # Whoever thinks better of it is told that nothing was served.
+    await shop.says(issue, "/cancel")
+    await shop.told(issue, "stays on `provider-a`: the ramp was cancelled by `alice`", times=1)
+    await shop.says(issue, f"/ramp {CAPABILITY}")
+    await shop.standing(issue, "A Founder decides: approve the first stage, 5%")
     # Nobody else's word counts, and they are told so.
     answer = await shop.says(issue, "/approve", shop.bob)
     assert await answer.reaction() == "confused"

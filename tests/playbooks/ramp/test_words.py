@@ -44,6 +44,7 @@ STANDINGS: dict[str, StatusMessage] = {
         CASE, Breach("reported", "answers are *empty*")
     ),
     "cancelled": messages.cancelled(CASE, BOB),
+    "cancelled before it began": messages.cancelled(CASE, BOB, began=False),
     "taken back elsewhere": messages.cancelled(CASE, None),
     "given up": messages.given_up(CASE),
 }
