@@ -50,8 +50,7 @@ from bot.github.errors import GitHubError
 from bot.intake import event_payloads, event_triggers
 from bot.intake.activity import ActivityWatch, Moves
 from bot.intake.event_payloads import (
-    BISECT_LABEL,
-    REVERT_LABEL,
+    ASKING_LABELS,
     CheckFailed,
     CommentPosted,
     IncidentClosed,
@@ -543,8 +542,9 @@ def _is_new(comment: Shown, began: datetime) -> bool:
 
 def _worn(issue: Shown) -> list[str]:
     """The labels on an issue or pull request that ask for something there, in lower case."""
-    asking_here = {BISECT_LABEL} | ({REVERT_LABEL} if "pull_request" in issue else set())
-    return sorted(asking_here & {_label_of({"label": each}) for each in issue.get("labels") or ()})
+    return sorted(
+        ASKING_LABELS & {_label_of({"label": each}) for each in issue.get("labels") or ()}
+    )
 
 
 def _label_of(labeling: Shown) -> str:

@@ -125,6 +125,7 @@ def label_names(payload: Payload) -> tuple[str, ...]:
 
 REVERT_LABEL = "playbook:revert"
 BISECT_LABEL = "playbook:bisect"
+ASKING_LABELS = frozenset({REVERT_LABEL, BISECT_LABEL})
 _INCIDENT_LABEL = "incident"
 
 

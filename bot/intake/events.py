@@ -15,8 +15,7 @@ from bot.config import CONFIG_PATH
 from bot.intake import event_payloads
 from bot.intake.comment_parser import may_command
 from bot.intake.event_payloads import (
-    BISECT_LABEL,
-    REVERT_LABEL,
+    ASKING_LABELS,
     ButtonPressed,
     CheckFailed,
     CommentPosted,
@@ -228,23 +227,28 @@ def _pull_request(delivery: Delivery, repository: Repository) -> tuple[Meaning, 
 
 @_reads("pull_request")
 def _labeled(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
+    return _asked_by_label(delivery, repository, "pull_request")
+
+
+def _asked_by_label(delivery: Delivery, repository: Repository, place: str) -> tuple[Meaning, ...]:
+    """A label of ours that somebody put on a pull request or an issue; empty: none was."""
     label = (event_payloads.text(delivery.payload, "label", "name") or "").lower()
-    subject = event_payloads.number(delivery.payload, "pull_request", "number")
+    subject = event_payloads.number(delivery.payload, place, "number")
     login = delivery.person()
-    if label not in (REVERT_LABEL, BISECT_LABEL) or subject is None or login is None:
+    if label not in ASKING_LABELS or subject is None or login is None:
         return ()
     if delivery.action != "labeled":
         return ()
-    base = event_payloads.text(delivery.payload, "pull_request", "base", "ref") or ""
+    base = event_payloads.text(delivery.payload, place, "base", "ref") or ""
     labeled = Labeled(
         repository=repository,
         login=login,
         label=label,
         delivery=delivery.id,
         subject=subject,
-        is_pull_request=True,
+        is_pull_request=place == "pull_request",
         base=base if is_ref_name(base) else None,
-        url=event_payloads.web_address(delivery.payload, "pull_request", "html_url"),
+        url=event_payloads.web_address(delivery.payload, place, "html_url"),
     )
     return (labeled,)
 
@@ -257,23 +261,8 @@ _CLOSINGS = ("closed", "reopened", *_GONE)
 def _issue_labeled(delivery: Delivery, repository: Repository) -> tuple[Meaning, ...]:
     if delivery.action in _CLOSINGS:
         return ()
-    label = (event_payloads.text(delivery.payload, "label", "name") or "").lower()
-    subject = event_payloads.number(delivery.payload, "issue", "number")
-    login = delivery.person()
-    if delivery.action != "labeled" or label != BISECT_LABEL or subject is None or login is None:
-        return (NothingAsked("no label of ours"),)
-    return (
-        Labeled(
-            repository=repository,
-            login=login,
-            label=label,
-            delivery=delivery.id,
-            subject=subject,
-            is_pull_request=False,
-            base=None,
-            url=event_payloads.web_address(delivery.payload, "issue", "html_url"),
-        ),
-    )
+    asked = _asked_by_label(delivery, repository, "issue")
+    return asked or (NothingAsked("no label of ours"),)
 
 
 @_reads("issues")

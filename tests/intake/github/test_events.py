@@ -223,6 +223,16 @@ def test_the_revert_label_asks_for_a_revert() -> None:
     assert triggers("pull_request", labeled | {"action": "unlabeled"}) == []
 
 
+def test_the_revert_label_on_an_issue_asks_for_what_the_command_asks_for_there() -> None:
+    issue = {"number": 5, "html_url": "https://github.com/acme/app/issues/5"}
+    labeled = about(action="labeled", label={"name": "playbook:revert"}, issue=issue)
+    (trigger,) = triggers("issues", labeled)
+    assert trigger.request == revert(5, "label playbook:revert")
+    assert not trigger.source.is_pull_request
+    bot = {"login": "labeler[bot]", "type": "Bot"}
+    assert triggers("issues", labeled | {"sender": bot}) == []
+
+
 def pressed(identifier: str, **changed: Any) -> dict[str, Any]:
     check = {"id": 31, "head_sha": SHA, "app": {"id": 99}, "pull_requests": [{"number": 7}]}
     return about(

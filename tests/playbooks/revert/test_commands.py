@@ -24,6 +24,10 @@ async def test_the_label_does_the_same_as_the_command(shop: Shop) -> None:
     await shop.merged_hotfix()
     assert await shop.alice.file("shop.py") == GOOD
     assert (await shop.final_word(broken)).startswith("@alice Done: ")
+    # On an issue that is no incident's it means as little as the command, and is told so.
+    issue = await shop.alice.open_issue("Totals are zero")
+    await shop.alice.label(issue, "playbook:revert")
+    await shop.told(issue, "is an issue, not a pull request", times=1)
 
 
 @pytest.mark.thorough
