@@ -129,8 +129,10 @@ async def as_problem(request: web.Request, handler: Handler) -> web.StreamRespon
             remote=request.remote,
         )
         return problem.response()
-    except web.HTTPException:
-        raise
+    except web.HTTPException as error:
+        if request.match_info.http_exception is None:
+            raise
+        return _nothing_serves(request, error).response()
     except Exception as error:
         if (outage := outage_of(error)) is not None:
             log.warning("a request was put off", path=request.path, why=str(error))
@@ -145,3 +147,13 @@ async def as_problem(request: web.Request, handler: Handler) -> web.StreamRespon
         log.exception("a request failed", path=request.path)
         detail = "Something went wrong here. It is in the log; try again."
         return HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
+
+
+def _nothing_serves(request: web.Request, error: web.HTTPException) -> HttpProblem:
+    """Say of an address, or of a method there, that nothing serves it."""
+    path = request.path[:200]
+    detail, headers = f"Nothing is served at {path}. Check how the address is written.", {}
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        headers = {"Allow": ", ".join(sorted(error.allowed_methods))}
+        detail = f"{path} takes {headers['Allow']}."
+    return HttpProblem(HTTPStatus(error.status), detail, headers=headers)

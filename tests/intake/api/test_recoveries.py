@@ -468,6 +468,15 @@ async def test_another_method_is_refused_naming_the_right_one(client: Client) ->
     assert (await client.call("DELETE", "/incidents"))[0] == 405
 
 
+@pytest.mark.parametrize("path", ["/incidents/", "/INCIDENTS/revert", "/providers/ramp/5/", "/x"])
+async def test_an_address_that_nothing_serves_is_a_problem_document_too(
+    client: Client, path: str
+) -> None:
+    status, problem = await client.call("POST", path)
+    assert (status, problem["status"]) == (404, 404)
+    assert problem["detail"].startswith(f"Nothing is served at {path}.")
+
+
 async def test_a_fault_of_ours_is_a_problem_document_without_details(
     client: Client, served: Served
 ) -> None:
