@@ -607,6 +607,7 @@ class Bot:
             callers=callers,
             records=StoredRecords(self.read_only),
             inbox=self.inbox,
+            may_begin=self.accepting.may_begin,
             accept=self.accepting.accept,
             ready=self.readiness.parts,
             warnings=lambda: self.served.unreadable,

@@ -160,27 +160,34 @@ class RequestWiring:
         return derived_id(trigger.key, trigger.received_at)
 
     async def accept(self, trigger: Trigger) -> Accepted:
-        """Start the Run of a Trigger and say where its report will be.
-
-        Raises:
-            Declined: it cannot be done as things stand, and that can be told at once.
-        """
-        if isinstance(trigger.request, ASKED):
-            await self._make_sure(trigger)
-        config = self.config.read_last(trigger.repository.id)
-        if config is None:
-            known = await self.mirrors.known_config(trigger.repository)
-            config = await self.config.settled(trigger.repository.id, known)
-        await self._within_limits(trigger, config)
+        """Start the Run of a Trigger and say where its report will be."""
+        config = await self._known_config(trigger)
         run = await self.begin(trigger)
         place = first_place(trigger.request, run, config.artifacts.root)
         return Accepted(run=run, incident=run, artifact_path=place.path, ref=place.ref)
+
+    async def may_begin(self, trigger: Trigger) -> None:
+        """Look whether its Run could begin as things stand, as far as that can be told at once.
+
+        Raises:
+            DeclinedRequest: it could not.
+        """
+        if isinstance(trigger.request, ASKED):
+            await self._make_sure(trigger)
+        await self._within_limits(trigger, await self._known_config(trigger))
+
+    async def _known_config(self, trigger: Trigger) -> Config:
+        config = self.config.read_last(trigger.repository.id)
+        if config is not None:
+            return config
+        known = await self.mirrors.known_config(trigger.repository)
+        return await self.config.settled(trigger.repository.id, known)
 
     async def _within_limits(self, trigger: Trigger, config: Config) -> None:
         """Say at once what would refuse the Run, without asking GitHub: it may be away.
 
         Raises:
-            Declined: a cap or a budget is used up, or what is asked for is paused.
+            DeclinedRequest: a cap or a budget is used up, or what is asked for is paused.
         """
         async with self.records.connect() as conn:
             if await runs.find_by_trigger(conn, trigger.key) is not None:

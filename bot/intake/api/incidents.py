@@ -151,6 +151,7 @@ class Api:
         callers: Callers,
         records: Records,
         inbox: Inbox,
+        may_begin: Callable[[Trigger], Awaitable[None]],
         accept: Callable[[Trigger], Awaitable[Accepted]],
         ready: Callable[[], Awaitable[Mapping[str, str | None]]],
         clock: Callable[[], datetime],
@@ -168,8 +169,9 @@ class Api:
             callers: who may call, and what they may name.
             records: what happened.
             inbox: stores Triggers before they are answered.
+            may_begin: raises DeclinedRequest where a Trigger that is not stored cannot be carried
+                out; of one whose Run has begun it says nothing.
             accept: starts the Run of a stored Trigger, or finds the one it started; idempotent.
-                Raises DeclinedRequest where the Trigger will not be carried out.
             ready: each part the bot needs, with None or what is wrong with it.
             clock: tells the time (UTC).
             new_id: makes the identity of a request that brought no Idempotency-Key.
@@ -184,6 +186,7 @@ class Api:
         self._measure = measure
         self._records = records
         self._inbox = inbox
+        self._may_begin = may_begin
         self._accept = accept
         self._ready = ready
         self._warnings = warnings
@@ -391,7 +394,7 @@ class Api:
     async def _take(
         self, request: web.Request, token: ApiToken, repository: Repository, asked: Request
     ) -> web.Response:
-        """Store the Trigger, start its Run, and answer 202."""
+        """Store the Trigger, start its Run, and answer 202; or decline it, and store nothing."""
         trigger = Trigger(
             source=Source(kind=SourceKind.API, object_id=identity_of(request, token, self._new_id)),
             repository=repository,
@@ -399,6 +402,11 @@ class Api:
             received_at=self._clock(),
             request=asked,
         )
+        try:
+            # What is stored is carried out, whatever was answered: things may look otherwise then.
+            await self._may_begin(trigger)
+        except DeclinedRequest as declined:
+            raise _declined(declined) from declined
         stored = (await self._inbox.put(trigger)).trigger
         if (stored.request, stored.repository.id) != (trigger.request, repository.id):
             raise HttpProblem(
@@ -406,10 +414,7 @@ class Api:
                 "This Idempotency-Key was used with another body. Use a new key.",
                 [FieldProblem(field="Idempotency-Key", detail="a new key for a new request")],
             )
-        try:
-            accepted = await self._accept(stored)
-        except DeclinedRequest as declined:
-            raise _declined(declined) from declined
+        accepted = await self._accept(stored)
         links = {
             "incident": f"{self._public_url}/incidents/{accepted.incident}",
             "run": f"{self._public_url}/runs/{accepted.run}",

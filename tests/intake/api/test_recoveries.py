@@ -76,9 +76,11 @@ class Reception:
     declines: str | None = None
     accepted: list[Trigger] = field(default_factory=list)
 
-    async def __call__(self, trigger: Trigger) -> Accepted:
+    async def may_begin(self, _: Trigger) -> None:
         if self.declines:
             raise DeclinedRequest(self.declines)
+
+    async def __call__(self, trigger: Trigger) -> Accepted:
         self.accepted.append(trigger)
         id_ = derived_id(trigger.key, trigger.received_at)
         opening = incidents.Opening(
@@ -195,6 +197,7 @@ async def client(
         callers=Callers(TOKENS, served),
         records=StoredRecords(database),
         inbox=inbox,
+        may_begin=reception.may_begin,
         accept=reception,
         ready=ready,
         warnings=lambda: warnings,
@@ -388,10 +391,17 @@ async def test_a_key_that_is_no_key_is_refused(client: Client, key: str) -> None
     assert (await client.revert(BODY, key=key))[0] == 400
 
 
-async def test_a_declined_request_says_why(client: Client, reception: Reception) -> None:
-    reception.declines = "Pull request #7 is not merged."
-    status, problem = await client.revert(BODY)
-    assert (status, problem["detail"]) == (409, "Pull request #7 is not merged.")
+async def test_a_declined_request_says_why_and_is_not_carried_out_later(
+    client: Client, reception: Reception, database: AsyncEngine
+) -> None:
+    reception.declines = "A revert of #7 is under way."
+    for _ in range(2):
+        status, problem = await client.revert(BODY, key="k-1")
+        assert (status, problem["detail"]) == (409, "A revert of #7 is under way.")
+    assert await rows(database) == []
+    # The key is not used up by that.
+    reception.declines = None
+    assert (await client.revert(BODY, key="k-1"))[0] == 202
 
 
 async def test_incidents_runs_and_the_audit_chain_can_be_read(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""What a program asks for beyond a cap is refused at once, and is found in the records."""
+"""What a program asks for beyond a cap is refused at once; later, it is found in the records."""
 
 from __future__ import annotations
 
