@@ -421,7 +421,9 @@ def _read(text: str) -> ConfigText:
     if not isinstance(document.data, dict):
         raise InvalidConfig(f"{CONFIG_PATH}: expected sections, such as 'checks:'.")
     try:
-        config = Config.model_validate(document.data)
+        # A section holds nothing where all that stood in it is commented out.
+        filled = {name: {} if held is None else held for name, held in document.data.items()}
+        config = Config.model_validate(filled)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         said = [_say(fault, document) for fault in faults[:MOST_FAULTS]]

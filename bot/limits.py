@@ -24,6 +24,9 @@ def _inside_repository(value: str) -> str:
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value:
         raise ValueError("must be a path inside the repository, without '..'")
+    # Git holds none of them in a tree, by any of their names; lines and lists of paths break.
+    if not value.isprintable() or {part.lower() for part in path.parts} & {".git", "git~1"}:
+        raise ValueError("must be a path that git can hold: no '.git', nothing invisible")
     return str(path).strip("/")
 
 

@@ -16,8 +16,11 @@ def _fault(text: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "---\n", "{}\n"])
-def test_an_empty_file_is_all_defaults(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", "# nothing yet\n", "---\n", "{}\n", *(f"{name}:\n" for name in Config.model_fields)],
+)
+def test_an_empty_file_or_section_is_all_defaults(text: str) -> None:
     assert parse_config(text) == Config()
 
 
@@ -61,6 +64,12 @@ def test_all_mistakes_are_told_at_once() -> None:
 @pytest.mark.parametrize("root", ["/etc", "../outside", "a/../../b", "a\\b", '"a\\0b"'])
 def test_a_path_never_leaves_the_repository(root: str) -> None:
     assert "inside the repository" in _fault(f"artifacts:\n  root: {root}\n")
+
+
+@pytest.mark.parametrize("root", [".git/reports", "a/.Git", "GIT~1", "a\u202eb", "a\u200db"])
+def test_a_path_that_git_cannot_hold_is_refused(root: str) -> None:
+    # GitHub refused it in each hotfix, so that nothing could be reverted any more.
+    assert "that git can hold" in _fault(f'artifacts:\n  root: "{root}"\n')
 
 
 def test_broken_yaml_is_named_with_its_line() -> None:

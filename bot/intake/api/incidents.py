@@ -118,7 +118,7 @@ class DeclinedRequest(Exception):
 
     def __init__(self, why: str, field: str | None = None) -> None:
         """Say why, and which field is at fault."""
-        super().__init__(why)
+        super().__init__(why.strip())
         self.field = field
 
 
