@@ -8,7 +8,6 @@ the person as its actor, and is admitted as that comment would be.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,8 +145,6 @@ PLAYS = ("revert", "bisect", "shadow", "ramp", "rollback", "pause", "unpause")
 """Commands that a form offers to start something with."""
 LONGEST_LINE = 1_000
 LONGEST_REASON = 2_000
-_PATIENCE = 60.0
-"""Seconds that a dry run may take."""
 _ANSWERED_WITHIN = timedelta(days=1)
 
 
@@ -243,15 +240,7 @@ class Actions:
         if isinstance(trigger.request, CorrectionRequest):
             return self._corrected(visit, seen, line, trigger.request)
         self._refuse_more(visit, seen)
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                preview = await self._preview(seen.repository, trigger.request)
-        except TimeoutError:
-            preview = Preview(
-                "The plan takes long to work out",
-                ("You can start it anyway, or look again in a minute.",),
-                goes_on=True,
-            )
+        preview = await self._preview(seen.repository, trigger.request)
         needed = COMMANDS[trigger.request.command].who
         return visit.page(
             "plan.html",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,6 +41,10 @@ else:
     reverts = LazyModule("bot.playbooks.revert.plan")
 
 
+SOON_S = 5.0
+"""How long a page waits for its plan; what takes longer goes on, for whoever looks again."""
+
+
 class Planner:
     """Says what a request would do in a repository as it is now."""
 
@@ -65,9 +70,24 @@ class Planner:
         self._records = records
         self._config = config
         self._no_counters = no_counters
+        self._planning: set[asyncio.Task[Preview]] = set()
 
     async def preview(self, repository: Repository, request: Request) -> Preview:
-        """Say what a request would do."""
+        """Say what a request would do, or soon that it is not known yet."""
+        planning = asyncio.create_task(self._worked_out(repository, request), name="plan")
+        self._planning.add(planning)
+        planning.add_done_callback(self._planning.discard)
+        done, _ = await asyncio.wait([planning], timeout=SOON_S)
+        if done:
+            return planning.result()
+        why = "GitHub does not answer." if self._github.is_silent else "It goes on meanwhile."
+        return Preview(
+            "The plan takes long to work out",
+            (why, "You can start it anyway, or look again in a minute."),
+            goes_on=True,
+        )
+
+    async def _worked_out(self, repository: Repository, request: Request) -> Preview:
         try:
             return await self._preview(repository, request)
         except CannotPlan as stop:

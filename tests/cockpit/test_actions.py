@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 
 import pytest
 
+from bot.cockpit import preview_planner
 from bot.cockpit.actions import MOST_WITHOUT_RIGHT
 from bot.triggers import Severity
+from fakegithub.faults.request_faults import Fail
 from fakegithub.server import DemoGitHub
 from tests.cockpit.asking import answered, start
 from tests.cockpit.conftest import Arrives, known_to_bot
@@ -117,6 +120,19 @@ async def test_a_plan_that_comes_to_nothing_says_why_and_offers_no_start(
 
 
 @pytest.mark.thorough
+async def test_a_plan_is_not_waited_for_while_github_does_not_answer(
+    arrives: Arrives, github: DemoGitHub, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview_planner, "SOON_S", 0.2)
+    await known_to_bot(shop.bot, shop)
+    alice = await arrives("alice")
+    github.faults.add(Fail(502), path="/pulls/7", times=None)
+    async with asyncio.timeout(6):
+        plan = await start(alice, shop, "/revert #7")
+    assert "The plan takes long to work out" in plan.words
+    assert plan.form("/revert")["line"] == "/revert #7"
+
+
 async def test_a_plan_says_that_a_founder_is_asked_before_what_cannot_be_undone(
     arrives: Arrives, shop: Shop
 ) -> None:
