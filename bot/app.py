@@ -22,7 +22,6 @@ from ulid import ULID
 
 from bot.cockpit.actions import founders_from
 from bot.cockpit.audit import AnchorsInGit
-from bot.cockpit.permissions import roles_from
 from bot.cockpit.preview_planner import Planner
 from bot.cockpit.site import Cockpit, CockpitParts
 from bot.commands.answer import ReplyPolicy, Writing
@@ -121,8 +120,6 @@ SETTLE = "settle"
 
 PAGE_S = 5.0
 """How long a page or a caller waits for GitHub."""
-RIGHTS_S = 75.0
-"""How long one right may take to read, behind pages: as long as GitHub's limit of a minute."""
 _LAST_ANSWERS_S = 5.0
 """Seconds that answers under way get at a stop: `docker stop` kills after ten."""
 
@@ -636,7 +633,6 @@ class Bot:
                 records=self.records,
                 read_only=self.read_only,
                 served=self.served.served,
-                role_of=self._at_once(roles_from(self.github), RIGHTS_S),
                 flow=flow,
                 inbox=self.inbox,
                 accept=self.accepting.begin,

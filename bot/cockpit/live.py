@@ -41,7 +41,7 @@ _MOST_SAID = 3
 _APART_S = 0.25
 """Seconds that there are for the page of each open stream, at the busiest."""
 
-Watcher = Callable[[str, datetime], Awaitable[Sight | None]]
+Watcher = Callable[[web.Request, datetime], Awaitable[Sight | None]]
 
 
 class Live:
@@ -52,7 +52,7 @@ class Live:
 
         Args:
             records: where the news are.
-            watcher: what the holder of a session may see now; None once it is over. Raises
+            watcher: what whoever asked so may see now; None once their session is over. Raises
                 Unknown where GitHub cannot be asked.
             look_every: seconds between two looks, while there is somebody to tell.
         """
@@ -116,7 +116,7 @@ class Live:
 
     async def _tell(self, visit: Visit, response: web.StreamResponse) -> None:
         await self._be_looking()
-        key, sight = visit.who.token_hash, visit.sight
+        sight = visit.sight
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         marks = self._visible(sight)
@@ -128,10 +128,10 @@ class Live:
             await _send(response, "beat", _digest(marks), {})
         while True:
             await self._news(BEAT_SECONDS)
-            if loop.time() - asked_at > (BEAT_SECONDS if sight.left else RIGHTS_SECONDS):
+            if loop.time() - asked_at > RIGHTS_SECONDS:
                 asked_at = loop.time()
                 try:
-                    seen = await self._watcher(key, datetime.now(UTC))
+                    seen = await self._watcher(visit.request, datetime.now(UTC))
                 except Unknown:
                     # The page asks again, and says what it is told then.
                     return None

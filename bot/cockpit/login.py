@@ -3,16 +3,18 @@
 Whoever is not logged in leaves nothing here, however often they begin.
 
 State ties the answer to the browser that asked, PKCE ties the code to us; until then both are in
-that browser alone. The person's token never leaves `WebFlow.identify`.
+that browser alone. The person's token is locked with the key to their session.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,7 +22,6 @@ import structlog
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cockpit.permissions import VisitorPermissions
 from bot.cockpit.render import ROOT
 from bot.cockpit.request import AccessRule, PageRefused, PageRoute, Visit, inside, see_other
 from bot.errors import Passing
@@ -82,6 +83,9 @@ class Keys:
 
 LONGEST_BACK = 1_500
 """Characters of the page to come back to: cookies have 4,096 in all."""
+
+_DROPPED_WITHIN_S = 3.0
+"""Seconds that leaving waits for GitHub to take a token back: nobody else has its key."""
 
 MOST_AT_ONCE = 8
 """Logins about which GitHub is asked at once: whoever asks for more of them is nobody known."""
@@ -152,7 +156,6 @@ class Login:
         self,
         records: AsyncEngine,
         flow: WebFlow | None,
-        rights: VisitorPermissions,
         keys: Callable[[], Keys],
         url: Callable[[], str],
     ) -> None:
@@ -161,13 +164,11 @@ class Login:
         Args:
             records: where sessions are.
             flow: asks GitHub who somebody is; None where the App's client id is not configured.
-            rights: says what is remembered of what somebody may do.
             keys: hands keys to browsers.
             url: the cockpit's public address, known once it listens.
         """
         self._records = records
         self._flow = flow
-        self._rights = rights
         self._keys = keys
         self._url = url
         self._asked = 0
@@ -222,7 +223,7 @@ class Login:
             raise PageRefused(503, "Too many people log in at this moment.", _AGAIN)
         self._asked += 1
         try:
-            visitor = await flow.identify(
+            grant, visitor = await flow.identify(
                 visit.query.get("code", ""),
                 verifier=pending.verifier,
                 redirect_uri=self._redirect_uri,
@@ -238,17 +239,17 @@ class Login:
         finally:
             self._asked -= 1
         key = secrets.token_urlsafe(32)
-        roles = await self._rights.at_login(visitor.repositories)
+        life = min(SESSION_LIFE, grant.lasts or SESSION_LIFE)
         async with self._records.begin() as conn:
             await sessions.begin(
                 conn,
                 key,
                 login=visitor.login,
                 csrf=secrets.token_urlsafe(32),
-                repositories=visitor.repositories.keys(),
-                roles=roles,
+                token=grant.token,
+                roles=visitor.repositories,
                 now=visit.now,
-                until=visit.now + SESSION_LIFE,
+                until=visit.now + life,
             )
         log.info("logged in", login=visitor.login, repositories=len(visitor.repositories))
         answer = see_other(inside(pending.back))
@@ -260,6 +261,10 @@ class Login:
         """Forget this session."""
         async with self._records.begin() as conn:
             await sessions.end(conn, visit.who.token_hash)
+        if self._flow is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DROPPED_WITHIN_S):
+                    await self._flow.drop(visit.who.token)
         answer = see_other(f"{ROOT}/login")
         self._keys().take_session(answer)
         return answer

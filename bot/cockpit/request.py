@@ -118,8 +118,8 @@ class Visit:
             raise PageRefused(
                 404,
                 "There is no such repository among those you can see.",
-                "Check the name; the App must be installed there, and you need read access. If you "
-                "were given it since you logged in, log in again.",
+                "Check the name; the App must be installed there, and you need read access. Access "
+                "that you were just given is seen within five minutes.",
             )
         return seen
 

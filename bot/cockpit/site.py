@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import structlog
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
@@ -20,7 +21,14 @@ from bot.cockpit.home import BudgetPages, HelpPage, HomePage, Spending
 from bot.cockpit.incidents import BisectPages, IncidentPages
 from bot.cockpit.live import Live
 from bot.cockpit.login import Keys, Login
-from bot.cockpit.permissions import NOTHING, RoleOf, Served, Sight, Unknown, VisitorPermissions
+from bot.cockpit.permissions import (
+    NOTHING,
+    LoggedOut,
+    Served,
+    Sight,
+    Unknown,
+    VisitorPermissions,
+)
 from bot.cockpit.preview import Preview
 from bot.cockpit.ramps import RampPages, RolloutLanes
 from bot.cockpit.render import ROOT, Manual, Templates
@@ -35,7 +43,8 @@ from bot.cockpit.request import (
     see_other,
 )
 from bot.config import Config
-from bot.github.oauth import WebFlow
+from bot.github.errors import BadCredentials
+from bot.github.oauth import Visitor, WebFlow
 from bot.intake.http.auth import is_same_secret
 from bot.intake.http.bodies import STRANGERS, TooLarge, read_body
 from bot.intake.inbox import Inbox
@@ -71,8 +80,7 @@ class CockpitParts:
         records: the database, for sessions.
         read_only: the same, for everything that is shown.
         served: the repositories the App is installed on.
-        role_of: what somebody may do in one of them.
-        flow: logs people in; None where no client id is configured.
+        flow: logs people in, and tells what they may see; None where no client id is configured.
         inbox: takes what people ask for.
         accept: starts the Run of a stored Trigger; its id.
         preview: what a request would do, without doing it.
@@ -90,7 +98,6 @@ class CockpitParts:
     records: AsyncEngine
     read_only: AsyncEngine
     served: Served
-    role_of: RoleOf
     flow: WebFlow | None
     inbox: Inbox
     accept: Callable[[Trigger], Awaitable[str]]
@@ -113,11 +120,11 @@ class Cockpit:
         """Put it together; nothing is read before the first visit."""
         self._parts = parts
         self._templates = Templates(parts.prefix)
-        self._rights = VisitorPermissions(parts.records, parts.served, parts.role_of, parts.clock)
+        self._rights = VisitorPermissions(parts.records, parts.served, self._seen_by, parts.clock)
         self._chains = Chains(parts.read_only, parts.anchors, parts.signing_key, parts.clock)
         self._live = Live(parts.read_only, self._watcher, parts.look_every)
         lanes, spending = RolloutLanes(parts.read_only), Spending(parts.config_of)
-        login = Login(parts.records, parts.flow, self._rights, lambda: self._keys, parts.url)
+        login = Login(parts.records, parts.flow, lambda: self._keys, parts.url)
         actions = Actions(parts.inbox, parts.accept, parts.preview)
         self.table: tuple[PageRoute, ...] = (
             *HomePage(self._chains, lanes, spending).routes(),
@@ -194,7 +201,7 @@ class Cockpit:
     async def _answer(self, route: PageRoute, visit: Visit) -> web.StreamResponse:
         if "\x00" in visit.request.path or "\x00" in "".join(visit.query.values()):
             raise PageRefused(404, "There is no such page.", _LINKS)
-        session = visit.session = await self._session(visit)
+        session = visit.session = await self._session(visit.request, visit.now)
         is_change = visit.request.method == "POST"
         if session is None and route.rule is AccessRule.SIGNED_IN:
             # Before the form is read: a stranger's is of no interest.
@@ -210,16 +217,25 @@ class Cockpit:
                 "Open the page again and send it from there.",
             )
         if session is not None:
-            visit.sight = await self._sight(session, needed=route.rule is AccessRule.SIGNED_IN)
+            try:
+                visit.sight = await self._sight(session, needed=route.rule is AccessRule.SIGNED_IN)
+            except LoggedOut:
+                visit.session = None
+                return self._to_login(visit)
             visit.told = self._live.told(visit.sight)
         return await route.handler(visit)
 
-    async def _session(self, visit: Visit) -> Session | None:
-        key = self._keys.session(visit.request)
+    async def _session(self, request: web.Request, now: datetime) -> Session | None:
+        key = self._keys.session(request)
         if not key:
             return None
         async with self._parts.read_only.connect() as conn:
-            return await sessions.find(conn, key, now=visit.now)
+            return await sessions.find(conn, key, now=now)
+
+    async def _seen_by(self, token: SecretStr) -> Visitor:
+        if self._parts.flow is None:
+            raise BadCredentials("GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET are not set.")
+        return await self._parts.flow.look(token)
 
     async def _sight(self, session: Session, *, needed: bool) -> Sight:
         if not needed:
@@ -233,11 +249,13 @@ class Cockpit:
                 "Reload in a minute. The bot goes on with what it has begun.",
             ) from unknown
 
-    async def _watcher(self, key: str, now: datetime) -> Sight | None:
-        """What the holder of this session may see now; None once it is over."""
-        async with self._parts.read_only.connect() as conn:
-            session = await sessions.find_hashed(conn, key, now=now)
-        return None if session is None else await self._rights.of(session)
+    async def _watcher(self, request: web.Request, now: datetime) -> Sight | None:
+        """What whoever asked so may see now; None once their session is over."""
+        session = await self._session(request, now)
+        try:
+            return None if session is None else await self._rights.of(session)
+        except LoggedOut:
+            return None
 
     def _refuse_other_sites(self, request: web.Request) -> None:
         ours = URL(self._parts.url()).origin()

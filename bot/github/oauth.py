@@ -5,6 +5,7 @@ https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -12,18 +13,25 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import structlog
 from pydantic import SecretStr
 
+from bot.errors import Passing
 from bot.github.errors import BadCredentials, GitHubError, Unavailable
 from bot.github.transport.channel import USER_AGENT, Channel, ChannelContext, ChannelIdentity
 from bot.github.transport.http import exchange
 from bot.github.transport.retry import HttpAnswer
 from bot.triggers import Role
 
+log = structlog.get_logger(__name__)
+
 _ROUTE = "/login/oauth/access_token"
+_AT_ONCE = 8
+"""Installations that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -47,40 +55,45 @@ class Challenge:
 
 @dataclass(frozen=True)
 class Visitor:
-    """A person as GitHub knows them, and their role in what the App can see too, by repository id.
-
-    Without a role where GitHub did not say it.
-    """
+    """A person as GitHub knows them, and their role in each repository that the App sees too."""
 
     login: str
-    repositories: Mapping[int, Role | None]
+    repositories: Mapping[int, Role]
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A person's token; `lasts` where it does not last for ever."""
+
+    token: SecretStr
+    lasts: timedelta | None = None
 
 
 _ROLES = (("admin", Role.ADMIN), ("maintain", Role.MAINTAIN), ("push", Role.WRITE),
           ("triage", Role.TRIAGE), ("pull", Role.READ))  # fmt: skip
 
 
-def _role(permissions: Mapping[str, Any]) -> Role | None:
-    """What "the access the user has to each repository" comes to.
+def _role(permissions: Mapping[str, Any]) -> Role:
+    """What "the access the user has to each repository" comes to; what is listed may be read.
 
     https://docs.github.com/rest/apps/installations#list-repositories-accessible-to-the-user-access-token
     """
-    return next((role for name, role in _ROLES if permissions.get(name) is True), None)
+    return next((role for name, role in _ROLES if permissions.get(name) is True), Role.READ)
 
 
 class _UserToken:
-    def __init__(self, value: str) -> None:
-        self._value = value
+    def __init__(self, token: SecretStr) -> None:
+        self._token = token
 
     async def header(self) -> str:
-        return f"Bearer {self._value}"
+        return f"Bearer {self._token.get_secret_value()}"
 
     def discard(self, header: str) -> None:
         del header  # there is no other one
 
 
 class WebFlow:
-    """Logs people in. A person's token is used to learn who they are, and then dropped."""
+    """Logs people in. A person's token is used to learn who they are, and what they may see."""
 
     def __init__(self, client_id: str, client_secret: SecretStr, around: ChannelContext) -> None:
         """Use the App's client id and secret."""
@@ -107,18 +120,57 @@ class WebFlow:
         }
         return f"{self._around.addresses.web}/login/oauth/authorize?{urlencode(query)}"
 
-    async def identify(self, code: str, *, verifier: str, redirect_uri: str) -> Visitor:
-        """Learn who came back with this code.
+    async def identify(
+        self, code: str, *, verifier: str, redirect_uri: str
+    ) -> tuple[Grant, Visitor]:
+        """Learn who came back with this code, and what is needed to ask again.
 
         Raises:
             BadCredentials: the code is wrong, used or too old, or our client secret is wrong.
             GitHubError: GitHub could not be asked.
         """
-        token = await self._token(code, verifier, redirect_uri)
+        grant = await self._grant(code, verifier, redirect_uri)
         try:
-            return await self._visitor(token)
-        finally:
-            await self._drop(token)
+            return grant, await self.look(grant.token)
+        except BaseException:
+            await self.drop(grant.token)
+            raise
+
+    async def look(self, token: SecretStr) -> Visitor:
+        """Ask who this is and what they may see. It is in nobody's budget but theirs.
+
+        What an installation refuses them (an IP allow list, a suspension) they do not see.
+
+        Raises:
+            BadCredentials: the token is over, or they took it back.
+            GitHubError: GitHub could not be asked.
+        """
+        channel = Channel(ChannelIdentity(_UserToken(token)), self._around, playbook="cockpit")
+        me = await channel.get("/user")
+        found: dict[int, Role] = {}
+        turn = asyncio.Semaphore(_AT_ONCE)
+
+        async def read(installation: int) -> None:
+            listed = channel.items(
+                "/user/installations/{installation_id}/repositories",
+                key="repositories",
+                installation_id=installation,
+            )
+            async with turn:
+                try:
+                    async for each in listed:
+                        found[int(each["id"])] = _role(each.get("permissions") or {})
+                except Passing:
+                    raise
+                except GitHubError as refusal:
+                    log.warning("an installation is not shown", login=me["login"], why=str(refusal))
+
+        installations = [
+            int(each["id"])
+            async for each in channel.items("/user/installations", key="installations")
+        ]
+        await asyncio.gather(*map(read, installations))
+        return Visitor(login=str(me["login"]), repositories=found)
 
     async def is_known(self) -> bool:
         """Ask GitHub whether id and secret belong together, by a code that nobody was given.
@@ -129,25 +181,12 @@ class WebFlow:
             GitHubError: GitHub could not be asked.
         """
         try:
-            await self._token("nobody-was-given-this", "", "")
+            await self._grant("nobody-was-given-this", "", "")
         except BadCredentials as refused:
             return "incorrect_client_credentials" not in str(refused)
         return True
 
-    async def _visitor(self, token: str) -> Visitor:
-        channel = Channel(ChannelIdentity(_UserToken(token)), self._around, playbook="cockpit")
-        me = await channel.get("/user")
-        found: dict[int, Role | None] = {}
-        async for installation in channel.items("/user/installations", key="installations"):
-            async for repository in channel.items(
-                "/user/installations/{installation_id}/repositories",
-                key="repositories",
-                installation_id=installation["id"],
-            ):
-                found[int(repository["id"])] = _role(repository.get("permissions") or {})
-        return Visitor(login=str(me["login"]), repositories=found)
-
-    async def _token(self, code: str, verifier: str, redirect_uri: str) -> str:
+    async def _grant(self, code: str, verifier: str, redirect_uri: str) -> Grant:
         body = {
             "client_id": self._client_id,
             "client_secret": self._secret.get_secret_value(),
@@ -167,9 +206,11 @@ class WebFlow:
             ) from None
         if not isinstance(token, str) or not token:
             raise BadCredentials(f"GitHub refused the login: {said.get('error')}", route=_ROUTE)
-        return token
+        seconds = said.get("expires_in")
+        lasts = timedelta(seconds=seconds) if isinstance(seconds, int) else None
+        return Grant(SecretStr(token), lasts)
 
-    async def _drop(self, token: str) -> None:
+    async def drop(self, token: SecretStr) -> None:
         """Revoke the token; where that fails it is forgotten all the same, and expires."""
         route = f"/applications/{self._client_id}/token"
         pair = f"{self._client_id}:{self._secret.get_secret_value()}"
@@ -178,7 +219,7 @@ class WebFlow:
             await self._send(
                 "DELETE",
                 self._around.addresses.rest + route,
-                {"access_token": token},
+                {"access_token": token.get_secret_value()},
                 {"authorization": f"Basic {basic}"},
             )
         except GitHubError:

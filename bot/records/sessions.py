@@ -1,15 +1,20 @@
 """Who is logged in to the cockpit: kept here, so that the browser holds nothing but a key.
 
-Only hashes of keys are stored. Every function works inside the caller's transaction.
+Only hashes of keys are stored; a person's token is locked with the key itself, so that neither the
+database nor the browser alone has it. Every function works inside the caller's transaction.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+import hmac
+import os
+from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import Field, SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.records.tables.columns import Instant
@@ -27,18 +32,18 @@ class Session(Value):
         token_hash: of the key in the browser's cookie.
         login: who it is.
         csrf: what every form of theirs must send along.
-        repositories: ids of what GitHub let them and the App see when they logged in.
-        roles: by repository id as text, what they may do there; nothing, too.
-        read_at: when the roles were last read, all of them; None if never.
+        token: asks GitHub in their name what they may see.
+        roles: by repository id, what they may do there, where they may see it.
+        read_at: as of when that is.
         expires_at: when they have to log in again.
     """
 
     token_hash: str
     login: str
     csrf: str
-    repositories: tuple[int, ...]
-    roles: dict[str, Role]
-    read_at: Instant | None
+    token: SecretStr = Field(repr=False)
+    roles: dict[int, Role]
+    read_at: Instant
     expires_at: Instant
 
 
@@ -53,15 +58,12 @@ async def begin(
     *,
     login: str,
     csrf: str,
-    repositories: Collection[int],
+    token: SecretStr,
+    roles: Mapping[int, Role],
     now: datetime,
     until: datetime,
-    roles: Mapping[int, Role] | None = None,
 ) -> None:
-    """Log somebody in; sessions that are over are forgotten, and all but their newest few.
-
-    `roles` where they are known as of now.
-    """
+    """Log somebody in; sessions that are over are forgotten, and all but their newest few."""
     await conn.execute(sa.delete(sessions).where(sessions.c.expires_at <= now))
     newest = (
         sa.select(sessions.c.token_hash)
@@ -77,42 +79,72 @@ async def begin(
             token_hash=hash_of(key),
             login=login,
             csrf=csrf,
-            repositories=sorted(repositories),
-            roles=_stored(roles or {}),
-            read_at=None if roles is None else now,
+            repositories=sorted(roles),
+            roles=_stored(roles),
+            read_at=now,
             expires_at=until,
+            locked_token=_locked(key, token),
         )
     )
 
 
 async def find(conn: AsyncConnection, key: str, *, now: datetime) -> Session | None:
     """Read the session of this key; None if there is none or it is over."""
-    return await find_hashed(conn, hash_of(key), now=now)
-
-
-async def find_hashed(conn: AsyncConnection, token_hash: str, *, now: datetime) -> Session | None:
-    """Read a session by the hash of its key; None if there is none or it is over."""
     query = sa.select(sessions).where(
-        sessions.c.token_hash == token_hash, sessions.c.expires_at > now
+        sessions.c.token_hash == hash_of(key),
+        sessions.c.expires_at > now,
+        # An earlier release kept no token.
+        sessions.c.locked_token.is_not(None),
     )
     row = (await conn.execute(query)).first()
-    return None if row is None else Session.model_validate(dict(row._mapping))
+    if row is None:
+        return None
+    return Session(
+        token_hash=row.token_hash,
+        login=row.login,
+        csrf=row.csrf,
+        token=_unlocked(key, row.locked_token),
+        roles={int(each): role for each, role in row.roles.items()},
+        read_at=row.read_at,
+        expires_at=row.expires_at,
+    )
 
 
-async def note_roles(
-    conn: AsyncConnection, token_hash: str, roles: Mapping[int, Role], at: datetime | None
+async def note_visitor(
+    conn: AsyncConnection,
+    token_hash: str,
+    login: str,
+    roles: Mapping[int, Role],
+    at: datetime,
 ) -> None:
-    """Remember what GitHub says they may do, all of it as of `at`."""
+    """Remember who they are now and what GitHub lets them see, as of `at`."""
     await conn.execute(
         sa.update(sessions)
         .where(sessions.c.token_hash == token_hash)
-        .values(roles=_stored(roles), read_at=at)
+        .values(login=login, repositories=sorted(roles), roles=_stored(roles), read_at=at)
     )
 
 
 async def end(conn: AsyncConnection, token_hash: str) -> None:
     """Log out."""
     await conn.execute(sa.delete(sessions).where(sessions.c.token_hash == token_hash))
+
+
+_NONCE = 12
+
+
+def _lock(key: str) -> AESGCM:
+    return AESGCM(hmac.digest(key.encode("utf-8", "replace"), b"a person's token", "sha256"))
+
+
+def _locked(key: str, token: SecretStr) -> str:
+    nonce = os.urandom(_NONCE)
+    return (nonce + _lock(key).encrypt(nonce, token.get_secret_value().encode(), None)).hex()
+
+
+def _unlocked(key: str, locked: str) -> SecretStr:
+    stored = bytes.fromhex(locked)
+    return SecretStr(_lock(key).decrypt(stored[:_NONCE], stored[_NONCE:], None).decode())
 
 
 def _stored(roles: Mapping[int, Role]) -> dict[str, Role]:

@@ -77,11 +77,16 @@ def _login(call: Call) -> tuple[FakeApp, FakeUser]:
 
 
 def _shared(world: World, installation: FakeInstallation, user: FakeUser) -> list[FakeRepository]:
-    """What both the installation and the person can see."""
+    """What the installation sees and this person has "explicit permission" to, not as everybody.
+
+    https://docs.github.com/rest/apps/installations#list-repositories-accessible-to-the-user-access-token
+    """
     return [
         each
         for each in world.repositories.values()
-        if covers(installation, each) and each.role_of(user).at_least(RoleName.READ)
+        if covers(installation, each)
+        and (user is each.owner or user.login.lower() in each.roles)
+        and each.role_of(user).at_least(RoleName.READ)
     ]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from bot.records import sessions
 from bot.records.database import open_database, url_from
@@ -93,10 +94,9 @@ class Visitor:
         async with records.begin() as conn:
             await sessions.begin(
                 conn, self._key, login=self._lane.alice.login, csrf="csrf",
-                repositories=frozenset({here}), now=now, until=now + timedelta(hours=1),
+                token=SecretStr("ghu_x"), roles={here: Role.WRITE},
+                now=now - timedelta(minutes=20), until=now + timedelta(hours=1),
             )  # fmt: skip
-            at = now - timedelta(minutes=20)
-            await sessions.note_roles(conn, sessions.hash_of(self._key), {here: Role.WRITE}, at)
         await records.dispose()
 
     async def ask(self, path: str, method: str = "GET", **more: Any) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 from yarl import URL
 
 from bot.app import Bot
@@ -39,10 +40,11 @@ async def test_whoever_is_not_logged_in_is_sent_to_the_login_and_comes_back_afte
     assert page.title == "Logins fail"
 
 
-async def test_the_key_in_the_browser_is_unreadable_for_scripts_and_only_its_hash_is_stored(
+async def test_neither_the_key_in_the_browser_nor_the_persons_token_can_be_read_from_the_records(
     arrives: Arrives, bot: Bot, shop: Shop, github: DemoGitHub
 ) -> None:
     del shop
+    before = {*github.world.app_user_tokens}
     alice = await arrives("alice")
     [cookie] = [each for each in alice.session.cookie_jar if each.key == "playbooks"]
     assert cookie["httponly"]
@@ -51,7 +53,10 @@ async def test_the_key_in_the_browser_is_unreadable_for_scripts_and_only_its_has
         in_rows = str((await conn.exec_driver_sql("SELECT * FROM sessions")).all())
     assert hash_of(cookie.value) in in_rows
     assert cookie.value not in in_rows
-    assert github.world.app_user_tokens == {}
+    [token] = github.world.app_user_tokens.keys() - before
+    assert token not in in_rows
+    await alice.post("/ui/logout", {"csrf": (await alice.get("/ui/")).forms()[-1]["csrf"]})
+    assert token not in github.world.app_user_tokens
 
 
 async def test_one_account_keeps_a_few_sessions_however_often_it_logs_in(
@@ -65,7 +70,7 @@ async def test_one_account_keeps_a_few_sessions_however_often_it_logs_in(
         for login, times in people.items():
             for n in range(times):
                 await stored.begin(
-                    conn, f"{login} {n}", login=login, csrf="x", repositories=frozenset(),
+                    conn, f"{login} {n}", login=login, csrf="x", token=SecretStr("x"), roles={},
                     now=now, until=now + timedelta(hours=12, seconds=n),
                 )  # fmt: skip
         kept = {

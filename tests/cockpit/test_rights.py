@@ -11,21 +11,29 @@ import re
 from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime, timedelta
 from html import unescape
-from itertools import count
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.app import Bot
 from bot.cockpit import permissions
-from bot.cockpit.permissions import BELIEVED_FOR, Sight, Unknown, VisitorPermissions
+from bot.cockpit.permissions import (
+    BELIEVED_FOR,
+    LoggedOut,
+    Sight,
+    Unknown,
+    VisitorPermissions,
+)
 from bot.cockpit.request import AccessRule, PageRoute
-from bot.github.errors import Unavailable
+from bot.github.errors import BadCredentials, GitHubError, Unavailable
+from bot.github.oauth import Visitor as Account
 from bot.records import sessions
 from bot.records.database import open_database, url_from
 from bot.records.schema import migrate
+from bot.records.sessions import Session
 from bot.triggers import Repository, Role
 from fakegithub.server import DemoGitHub
 from fakegithub.world.roles import RoleName
@@ -181,6 +189,11 @@ async def test_access_that_is_taken_away_ends_within_minutes(
     github.set_collaborator(shop.repository, "alice", RoleName.NONE)
     clock.forward(minutes=6)
     assert (await alice.get(address)).status == 404
+    # She takes back at GitHub what she gave the App.
+    github.world.app_user_tokens.clear()
+    clock.forward(minutes=6)
+    assert (await alice.get(address)).url.path == "/ui/login"
+    assert (await alice.get("/ui/events")).status == 401
 
 
 async def test_a_change_without_this_sessions_token_is_refused(
@@ -201,7 +214,7 @@ async def test_a_change_without_this_sessions_token_is_refused(
     del shop, run
 
 
-async def test_a_login_asks_the_installation_nothing_and_shows_what_is_added_after_it(
+async def test_what_somebody_sees_costs_the_installation_nothing_and_shows_what_is_added_after_it(
     arrives: Arrives, bot: Bot, shop: Shop, github: DemoGitHub
 ) -> None:
     def asked() -> int:
@@ -234,7 +247,7 @@ async def test_a_login_asks_the_installation_nothing_and_shows_what_is_added_aft
 
 
 class _Company:
-    """Many repositories, and a GitHub that answers about them, later, or never."""
+    """Many repositories, and a GitHub that answers a person about them, later, or never."""
 
     def __init__(self, records: AsyncEngine, repositories: int) -> None:
         self.records = records
@@ -243,55 +256,48 @@ class _Company:
             Repository(id=number, owner="acme", name=f"r{number}", installation_id=number % 2)
             for number in range(1, repositories + 1)
         ]
-        self.asked: list[int] = []
+        self.asked = 0
         self.answers = asyncio.Event()
         self.answers.set()
-        self.silent: Collection[int] = ()
-        self.rights = VisitorPermissions(records, self._served, self._role_of, lambda: self.now)
-        self._keys = count(1)
+        self.fault: GitHubError | None = None
+        self.shown: Collection[int] = range(1, repositories + 1)
+        self.rights = VisitorPermissions(records, self._served, self._look, lambda: self.now)
 
-    async def log_in(self, shared: Collection[int]) -> str:
-        """Somebody comes who sees these; the key of their session."""
-        roles = dict.fromkeys(shared, Role.WRITE)
-        key = f"key {next(self._keys)}"
+    async def log_in(self) -> None:
+        """Somebody comes."""
         async with self.records.begin() as conn:
             await sessions.begin(
-                conn, key, login="alice", csrf="x", repositories=shared, now=self.now,
-                until=self.now + timedelta(hours=12), roles=await self.rights.at_login(roles),
+                conn, "key", login="alice", csrf="x", token=SecretStr("ghu_1"),
+                roles=dict.fromkeys(self.shown, Role.WRITE),
+                now=self.now, until=self.now + timedelta(hours=12),
             )  # fmt: skip
-        return key
 
-    async def sight(self, key: str) -> Sight:
-        """What they see now."""
+    async def session(self) -> Session | None:
         async with self.records.connect() as conn:
-            session = await sessions.find(conn, key, now=self.now)
+            return await sessions.find(conn, "key", now=self.now)
+
+    async def sight(self) -> Sight:
+        """What they see now."""
+        session = await self.session()
         assert session is not None
         return await self.rights.of(session)
-
-    async def settled(self, key: str) -> Sight:
-        """What they see once GitHub has said all it says."""
-        await self.sight(key)
-        for reading in self.rights._readings.values():
-            await asyncio.wait([reading.task])
-        return await self.sight(key)
 
     async def _served(self) -> list[Repository]:
         return self.served
 
-    async def _role_of(self, repository: Repository, login: str, is_new: bool) -> Role:
-        del login, is_new
-        self.asked.append(repository.id)
+    async def _look(self, token: SecretStr) -> Account:
+        assert token.get_secret_value() == "ghu_1"
+        self.asked += 1
         await self.answers.wait()
-        if repository.installation_id in self.silent:
-            raise Unavailable("GitHub does not answer")
-        return Role.WRITE
+        if self.fault is not None:
+            raise self.fault
+        return Account("alice-renamed", dict.fromkeys(self.shown, Role.WRITE))
 
 
 @pytest.fixture
 async def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Company]:
     """Five hundred repositories: more than one installation may ask about in a minute."""
-    monkeypatch.setattr(permissions, "_PATIENCE_S", 0.01)
-    monkeypatch.setattr(permissions, "_AT_FIRST_S", 0.05)
+    monkeypatch.setattr(permissions, "_PATIENCE_S", 0.05)
     await migrate(url_from(tmp_path))
     records = open_database(url_from(tmp_path))
     company = _Company(records, 500)
@@ -300,65 +306,63 @@ async def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     await records.dispose()
 
 
-async def test_rights_in_many_repositories_are_read_behind_the_page_and_rarely(
+async def test_access_to_one_of_many_repositories_that_is_taken_away_ends_within_minutes(
     company: _Company,
 ) -> None:
-    key = await company.log_in(range(1, 501))
+    await company.log_in()
+    company.shown = range(2, 501)
+    assert (len((await company.sight()).seen), company.asked) == (500, 0)
+    company.now += timedelta(minutes=4, seconds=30)
+    # It is read behind the page, which waits for nothing.
+    assert len((await company.sight()).seen) == 500
+    await asyncio.wait([company.rights._readings.popitem()[1].task])
+    assert (len((await company.sight()).seen), company.asked) == (499, 1)
+    # Whoever comes back later waits for the answer, and never sees what is gone.
+    company.shown, company.now = range(3, 501), company.now + timedelta(minutes=40)
+    assert (len((await company.sight()).seen), company.asked) == (498, 2)
+    session = await company.session()
+    assert session is not None
+    assert session.login == "alice-renamed"
+
+
+async def test_while_github_is_away_what_it_said_last_holds_for_an_hour(company: _Company) -> None:
+    await company.log_in()
     company.answers.clear()
-    for _ in range(8):
-        # Twice the pages of a quarter of an hour cost nothing.
-        assert len((await company.sight(key)).seen) == 500
-        company.now += timedelta(minutes=4)
-    assert company.asked == []
-    company.now += timedelta(minutes=20)
-    sight = await company.sight(key)
-    assert (len(sight.seen), sight.as_of, sight.left) == (500, None, 0)
-    assert 0 < len(company.asked) < 10
-    # Once nothing holds any more, there is nothing to see before GitHub has said something.
+    company.now += timedelta(minutes=6)
+    began = company.now - timedelta(minutes=6)
+    for _ in range(5):
+        sight = await company.sight()
+        assert (len(sight.seen), sight.as_of) == (500, began)
+    company.fault = Unavailable("GitHub does not answer")
+    company.answers.set()
+    await company.sight()
+    # What failed is not asked at every page.
+    assert company.asked == 1
     company.now += BELIEVED_FOR
     with pytest.raises(Unknown):
-        await company.sight(key)
-    company.answers.set()
-    assert len((await company.settled(key)).seen) == 500
-    assert len(company.asked) == 500
+        await company.sight()
+    company.fault, company.now = None, company.now + timedelta(minutes=1)
+    sight = await company.sight()
+    assert (len(sight.seen), sight.as_of) == (500, None)
 
 
-async def test_an_installation_that_cannot_be_read_hides_only_its_own_repositories(
-    company: _Company,
+async def test_a_token_that_its_person_took_back_ends_the_session(company: _Company) -> None:
+    await company.log_in()
+    company.fault = BadCredentials("Bad credentials")
+    company.now += timedelta(minutes=6)
+    with pytest.raises(LoggedOut):
+        await company.sight()
+    assert await company.session() is None
+
+
+@pytest.mark.parametrize("before", [0, 400])
+async def test_what_is_served_after_the_login_is_seen_at_once(
+    company: _Company, before: int
 ) -> None:
-    key = await company.log_in(range(1, 501))
-    company.silent = {1}
-    company.now += timedelta(minutes=51)
-    sight = await company.settled(key)
-    assert (len(sight.seen), sight.left) == (500, 0)
-    assert sight.as_of is not None
-    company.now += BELIEVED_FOR
-    sight = await company.settled(key)
-    assert (len(sight.seen), sight.left) == (250, 250)
-    # What failed is not asked about at every page.
-    asked = len(company.asked)
-    for _ in range(5):
-        company.now += timedelta(seconds=30)
-        await company.sight(key)
-    assert len(company.asked) == asked
-
-
-@pytest.mark.parametrize(
-    ("served_before", "shared", "seen"),
-    [(0, 0, 500), (400, 400, 500), (400, 3, 103), (400, 0, 0), (500, 0, 0)],
-    ids=["nothing was served", "sees all", "sees some", "sees nothing", "sees nothing of all"],
-)
-async def test_whoever_saw_something_or_came_first_sees_what_is_added(
-    company: _Company, served_before: int, shared: int, seen: int
-) -> None:
-    everything, company.served = company.served, company.served[:served_before]
-    key = await company.log_in(range(1, shared + 1))
-    assert len((await company.sight(key)).seen) == shared
-    company.served = everything
-    assert len((await company.settled(key)).seen) == seen
-    # An outsider costs nothing, and leaves nothing behind.
-    assert len(set(company.asked)) == (seen - shared if seen else 0)
-    async with company.records.connect() as conn:
-        session = await sessions.find(conn, key, now=company.now)
-    assert session is not None
-    assert bool(session.roles) is bool(seen)
+    everything, company.served = company.served, company.served[:before]
+    company.shown = range(1, before + 1)
+    await company.log_in()
+    assert len((await company.sight()).seen) == before
+    company.served, company.shown = everything, range(1, 501)
+    assert len((await company.sight()).seen) == 500
+    assert company.asked == 1

@@ -203,7 +203,6 @@ BESIDES: Mapping[str, str] = {
     "ourselves.wrote": OF_OTHERS,
     "installations.app": OF_OTHERS,
     "permissions.granted": OF_OTHERS,
-    "permissions.is_collaborator": NOTHING_READ,
     "permissions.may": OF_OTHERS,
     "known_checks.of": BY_GRAPHQL,
     "known_checks.of_merged_heads": BY_GRAPHQL,

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from bot.github.calls.app import Ourselves
 from bot.github.calls.issues import ISSUE, ISSUES, stamp
-from bot.github.errors import Forbidden, GitHubError, NotFound, Unreadable, is_absent
+from bot.github.errors import Forbidden, GitHubError, Unreadable, is_absent
 from bot.github.models import (
     BranchRules,
     File,
@@ -172,7 +172,6 @@ class Changes:
 
 PERMISSION = "/repos/{owner}/{repo}/collaborators/{login}/permission"
 COLLABORATORS = "/repos/{owner}/{repo}/collaborators"
-COLLABORATOR = "/repos/{owner}/{repo}/collaborators/{login}"
 _GRANTED_AS = {Role.MAINTAIN: Role.WRITE, Role.TRIAGE: Role.READ}
 """What `permission` says of the roles that it has no word for.
 
@@ -204,17 +203,6 @@ class Permissions:
         if named is None or granted is None:
             return granted or Role.NONE
         return named if _GRANTED_AS.get(named, named) is granted else granted
-
-    async def is_collaborator(self, login: str) -> bool:
-        """Tell whether somebody was given access, by whatever way: not only as everybody has it.
-
-        https://docs.github.com/rest/collaborators/collaborators#check-if-a-user-is-a-repository-collaborator
-        """
-        try:
-            await self._channel.get(COLLABORATOR, login=login)
-        except NotFound:
-            return False
-        return True
 
     async def admins(self) -> tuple[User, ...]:
         """Give the people with the admin role: the Founders where none are configured."""

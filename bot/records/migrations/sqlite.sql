@@ -192,7 +192,7 @@ CREATE TABLE sessions (
 	repositories JSON NOT NULL, 
 	roles JSON NOT NULL, 
 	read_at TEXT, 
-	expires_at TEXT NOT NULL, 
+	expires_at TEXT NOT NULL, locked_token TEXT, 
 	CONSTRAINT pk_sessions PRIMARY KEY (token_hash)
 );
 CREATE INDEX ix_incidents_resolved ON incidents (repository_id, resolved_at);
@@ -462,4 +462,4 @@ CREATE TABLE github_answers (
 );
 CREATE INDEX ix_budget_entries_key ON budget_entries ("key");
 INSERT INTO "alembic_version" VALUES('0009');
-INSERT INTO "schema_version" VALUES('0020');
+INSERT INTO "schema_version" VALUES('0021');

@@ -26,6 +26,7 @@ sessions = sa.Table(
     sa.Column("roles", sa.JSON, nullable=False),
     sa.Column("read_at", Moment),
     sa.Column("expires_at", Moment, nullable=False),
+    sa.Column("locked_token", sa.Text),
 )
 
 # A row without `revoked_at` is a token that may call; one with it is refused, also where

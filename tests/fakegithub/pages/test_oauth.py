@@ -46,7 +46,7 @@ async def comes_back(browser: aiohttp.ClientSession, address: str, **chosen: str
         return URL(answer.headers["Location"])
 
 
-async def test_a_person_logs_in_and_their_token_is_gone_afterwards(
+async def test_a_person_logs_in_and_their_token_tells_what_they_see_until_it_is_dropped(
     github: DemoGitHub, client: GitHub, app: FakeApp, browser: aiohttp.ClientSession,
     repository: FakeRepository, installation: FakeInstallation, people: People,
 ) -> None:  # fmt: skip
@@ -58,10 +58,16 @@ async def test_a_person_logs_in_and_their_token_is_gone_afterwards(
     back = await comes_back(browser, address, login="alice")
     assert back.query["state"] == "s1"
     assert str(back).startswith(BACK)
-    visitor = await flow.identify(back.query["code"], verifier=pair.verifier, redirect_uri=BACK)
+    grant, visitor = await flow.identify(
+        back.query["code"], verifier=pair.verifier, redirect_uri=BACK
+    )
     assert visitor.login == "alice"
     assert repository.id in visitor.repositories
-    assert github.world.app_user_tokens == {}
+    assert await flow.look(grant.token) == visitor
+    await flow.drop(grant.token)
+    with pytest.raises(BadCredentials):
+        await flow.look(grant.token)
+    assert grant.token.get_secret_value() not in github.world.app_user_tokens
 
 
 async def test_a_code_works_once_and_only_with_its_verifier(
