@@ -96,7 +96,7 @@ async def _overflow(page: Page) -> int:
     return found
 
 
-async def test_the_keyboard_reaches_everything_and_the_switch_of_colours_holds(
+async def test_the_keyboard_reaches_everything_and_the_switch_of_colours_holds_but_on_paper(
     browser: Browser, bot: Bot, shop: Shop, house: House
 ) -> None:
     del shop
@@ -117,4 +117,8 @@ async def test_the_keyboard_reaches_everything_and_the_switch_of_colours_holds(
     assert page.url == f"{cockpit}/ui/incidents/{incident.id}"
     ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(14, 18, 22)"
+    # Paper is white, whatever the screen is.
+    await page.emulate_media(media="print", color_scheme="dark")
+    words = await page.evaluate("getComputedStyle(document.body).color")
+    assert words == "rgb(27, 32, 39)"
     await context.close()
