@@ -97,6 +97,31 @@ async def test_all_addresses_are_those_of_both_versions_of_ip(host: str, reached
     assert found == reached
 
 
+_SAID = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /\xed\xa0\x80?\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: a\x00b\r\n\r\n",
+        _SAID + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        _SAID + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        _SAID + b"Content-Length: -1\r\n\r\n",
+        _SAID + b"X: " + b"x" * 9000 + b"\r\n\r\n",
+        b"".join([_SAID, *(b"X-%d: x\r\n" % n for n in range(70)), b"\r\n"]),
+    ],
+)
+async def test_what_is_no_http_is_refused_and_fills_no_log(
+    said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with entrance(EntranceLimits()) as port, knock(port, said) as reader:
+        answer = await asyncio.wait_for(reader.read(), SOON)
+    assert answer.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    assert [each.message for each in caplog.records if each.levelname != "DEBUG"] == []
+
+
 @pytest.mark.parametrize("said", [b"", b"P", b"POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 async def test_headers_that_never_end_are_not_waited_for(said: bytes) -> None:
     async with entrance(EntranceLimits(header_seconds=0.1)) as port, knock(port, said) as reader:

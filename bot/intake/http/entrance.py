@@ -13,8 +13,10 @@ import socket
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import chain
+from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from yarl import URL
 
@@ -245,6 +247,11 @@ class _Connection(RequestHandler):
         self._headers_came()
         self._entrance.closed(self)
         super().connection_lost(exc)
+
+    def log_exception(self, *said: Any, **more: Any) -> None:
+        # What is no HTTP is its sender's fault, and anybody can send it without end.
+        is_theirs = isinstance(more.get("exc_info"), HttpProcessingError)
+        (self.logger.debug if is_theirs else self.logger.exception)(*said, **more)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
