@@ -378,9 +378,9 @@ async def _verify(conn: AsyncConnection, say: Say) -> None:
     lines = (await conn.execute(sa.select(record_anchors.c.line))).scalars().all()
     anchors = read_anchors("\n".join(line.strip() for line in lines) + "\n") if lines else []
     for repository_id in await chain.repositories(conn):
-        entries = await chain.read(conn, repository_id)
+        entries, head = await chain.whole(conn, repository_id)
         those = [each for each in anchors if each.repository_id == repository_id]
-        found = verify(entries, those, keys, await chain.head_of(conn, repository_id))
+        found = verify(entries, those, keys, head)
         if isinstance(found, Altered | Truncated):
             raise TransferRefused(
                 f"The audit chain of repository {repository_id} does not hold: {found}. Nothing "

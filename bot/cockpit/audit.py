@@ -59,7 +59,6 @@ CHECK_EVERY = timedelta(minutes=2)
 MOST_IN_A_ROUND = 12
 """Chains that are checked in such a time because a list shows them."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_CHAINS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -144,16 +143,10 @@ class Chains:
 
     async def _check(self, repository: Repository) -> ChainCheck:
         began = asyncio.get_running_loop().time()
-        entries: list[AuditEntry | UnreadableRow] = []
-        async with self._records.connect() as conn:
-            head = await chain.head_of(conn, repository.id)
-            # A part at a time: reading a long chain must not keep everybody else waiting.
-            while part := await chain.read(
-                conn, repository.id, after=entries[-1].seq if entries else 0, limit=_CHAINS_AT_ONCE
-            ):
-                entries += part
-                await asyncio.sleep(0)
+        # Before the chain: an anchor of what came after it would make it a cut one.
         anchors = await self._anchors(repository)
+        async with self._records.connect() as conn:
+            entries, head = await chain.whole(conn, repository.id)
         verdict = await asyncio.to_thread(verify, entries, anchors, self._key.public_key(), head)
         took = timedelta(seconds=asyncio.get_running_loop().time() - began)
         checked = ChainCheck(verdict=verdict, at=self._clock(), entries=len(entries), took=took)

@@ -7,6 +7,7 @@ never follow the same entry.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -166,6 +167,27 @@ async def read(
         .limit(limit)
     )
     return [_entry(row) for row in await conn.execute(query)]
+
+
+_AT_ONCE = 200
+
+
+async def whole(
+    conn: AsyncConnection, repository_id: int
+) -> tuple[list[AuditEntry | UnreadableRow], AuditHead | None]:
+    """Read all of a chain and its head as they belong together, also while it grows.
+
+    A part at a time: reading a long chain must not keep everybody else waiting.
+    """
+    entries: list[AuditEntry | UnreadableRow] = []
+    while True:
+        head = await head_of(conn, repository_id)
+        last = entries[-1].seq if entries else 0
+        part = await read(conn, repository_id, after=last, limit=_AT_ONCE)
+        if not part:
+            return entries, head
+        entries += part
+        await asyncio.sleep(0)
 
 
 async def numbered(

@@ -307,12 +307,9 @@ async def _chains(
             stored = await chain.repositories(conn)
             named = {anchor.repository_id for anchor in known}
             for repository_id in sorted({*stored, *named}):
-                verdict = verify(
-                    await chain.read(conn, repository_id),
-                    [anchor for anchor in known if anchor.repository_id == repository_id],
-                    keys,
-                    await chain.head_of(conn, repository_id),
-                )
+                entries, head = await chain.whole(conn, repository_id)
+                those = [anchor for anchor in known if anchor.repository_id == repository_id]
+                verdict = verify(entries, those, keys, head)
                 verdicts.append(ChainVerdict(repository_id=repository_id, verdict=verdict))
     finally:
         await engine.dispose()

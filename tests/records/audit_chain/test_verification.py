@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cockpit.audit import Chains
 from bot.records.audit import chain as audit
-from bot.records.audit.anchors import ANCHORS_PATH, Anchor, public_pem, sign
+from bot.records.audit.anchors import ANCHORS_PATH, Anchor, public_pem, read_anchors, sign
 from bot.records.audit.chain import GENESIS, AuditEntry, AuditHead
 from bot.records.audit.verify import (
     Altered,
@@ -26,6 +28,8 @@ from bot.records.audit.verify import (
     audit_verify,
     verify,
 )
+from bot.records.database import reading
+from bot.triggers import Repository
 from tests.records.examples import NOON
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -281,6 +285,45 @@ async def test_a_tail_cut_off_together_with_its_head_is_found(
     assert report.code is ExitCode.TRUNCATED
     assert "ends at entry 7, but a signed anchor names entry 10" in report.lines()[0]
     assert "or somebody cut off the end" in report.lines()[0]
+
+
+@pytest.mark.parametrize("while_reading", ["read", "head_of", "anchors"])
+async def test_a_chain_that_grows_while_it_is_checked_is_not_called_cut_or_altered(
+    url: str,
+    engine: AsyncEngine,
+    evidence: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    while_reading: str,
+) -> None:
+    signed = read_anchors(evidence[0].read_text())
+
+    async def grow() -> None:
+        async with engine.begin() as conn:
+            added = await audit.append(conn, 1, "x", actor="alice", at=NOON)
+        signed.append(sign(added.head, KEY, NOON))
+
+    async def anchors_of(_: Repository) -> list[Anchor]:
+        if while_reading == "anchors":
+            await grow()
+        return [each for each in signed if each.repository_id == 1]
+
+    if while_reading != "anchors":
+        once, reads = iter([grow]), getattr(audit, while_reading)
+
+        async def reading_it(*given: Any, **more: Any) -> Any:
+            found = await reads(*given, **more)
+            for each in once:
+                await each()
+            return found
+
+        monkeypatch.setattr(audit, while_reading, reading_it)
+    here = Repository(id=1, owner="acme", name="app", installation_id=1)
+    cockpit = Chains(reading(engine), anchors_of, KEY, lambda: NOON)
+    checked = await cockpit.now(here)
+    assert checked.verdict.code is ExitCode.INTACT, checked
+    once = iter([grow])
+    report = await audit_verify(url, *evidence)
+    assert report.code is ExitCode.INTACT, report.lines()
 
 
 async def test_a_whole_database_emptied_is_found(
