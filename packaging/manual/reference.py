@@ -354,7 +354,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         *AlertRoutes(nothing, nothing, nothing, {}).endpoints,
     )  # fmt: skip
     return Api(
-        callers=nothing, records=nothing, inbox=nothing, accept=nothing, ready=nothing,
-        clock=nothing, new_id=nothing, registry=nothing, public_url="", version="",
+        callers=nothing, records=nothing, inbox=nothing, may_begin=nothing, accept=nothing,
+        ready=nothing, clock=nothing, new_id=nothing, registry=nothing, public_url="", version="",
         warnings=nothing, more=more,
     ).endpoints  # fmt: skip
